@@ -1,0 +1,1 @@
+"""What can be said of numbers: statistics and verdicts, pure."""

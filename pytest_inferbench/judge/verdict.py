@@ -1,0 +1,103 @@
+"""Measurement x baseline x budget -> judgement.
+
+Pure: takes numbers, gives a verdict with its interval and a sentence a person can act on. Knows
+neither pytest nor files nor the clock.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from pytest_inferbench.judge.statistics import Interval
+
+
+class Verdict(str, Enum):
+    """What can be said of a measurement."""
+
+    PASS = "pass"
+    IMPROVED = "improved"
+    REGRESSED = "regressed"
+    INCONCLUSIVE = "inconclusive"
+    MISSING = "missing"
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it says something: inconclusive and missing do not."""
+        return self not in (Verdict.INCONCLUSIVE, Verdict.MISSING)
+
+
+_WORST_FIRST = (
+    Verdict.REGRESSED,
+    Verdict.INCONCLUSIVE,
+    Verdict.MISSING,
+    Verdict.PASS,
+    Verdict.IMPROVED,
+)
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Return the verdict that speaks for all of them."""
+    return min(verdicts, key=_WORST_FIRST.index)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The part of a budget that a judge needs.
+
+    Attributes:
+        limit: A fraction (0.05 for +5 %) when relative, else in `unit`.
+        better: Which direction is an improvement.
+        text: The budget as it was written, for messages.
+    """
+
+    metric: str
+    relative: bool
+    limit: float
+    better: str
+    unit: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with everything that it was made from.
+
+    Attributes:
+        code: The stable code of the message.
+        value: The measured figure, in `unit`.
+        baseline: What it was compared with, in `unit`; None for absolute budgets.
+        change: The change against the baseline as a fraction, with its bounds; None if absolute.
+        smallest_visible: The smallest change, as a fraction, that would have been called regressed.
+        detail: Where the figures come from and what to do next.
+    """
+
+    metric: str
+    verdict: Verdict
+    code: str
+    value: float
+    unit: str
+    budget: str
+    baseline: float | None = None
+    change: Interval | None = None
+    smallest_visible: float | None = None
+    detail: str = ""
+
+
+def judge_absolute(limit: Limit, value: float, detail: str = "") -> Judgement:
+    """Judge a figure that has no noise of its own: cosine, mAP, growth of memory.
+
+    A figure that is not finite is a regression, whatever the limit.
+    """
+    inside = value >= limit.limit if limit.better == "higher" else value <= limit.limit
+    passed = math.isfinite(value) and inside
+    return Judgement(
+        metric=limit.metric,
+        verdict=Verdict.PASS if passed else Verdict.REGRESSED,
+        code="IB-600" if passed else "IB-601",
+        value=value,
+        unit=limit.unit,
+        budget=limit.text,
+        detail=detail,
+    )
