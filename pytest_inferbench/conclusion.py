@@ -1,0 +1,50 @@
+"""Turns judgements into a test's outcome: pass, fail with a message, or skip with a code.
+
+Takes a handle with its judgements; leaves on the item what its report will carry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_inferbench.items import PAYLOAD
+from pytest_inferbench.judge.verdict import Judgement, Verdict, worst
+from pytest_inferbench.report.messages import failure, skip
+
+if TYPE_CHECKING:
+    from pytest_inferbench.handles import Handle
+    from pytest_inferbench.matrix import Cell
+
+
+def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
+    """Judge, note, and end the test as the worst verdict says."""
+    judgements = handle.judgements()
+    payload = {
+        "kind": handle.kind,
+        "judgements": [plain(judgement) for judgement in judgements],
+        "figures": handle.figures(),
+        "addition": handle.addition(judgements),
+    }
+    item.stash[PAYLOAD] = payload
+    item.user_properties += _properties(judgements, payload["figures"])
+    verdict = worst([judgement.verdict for judgement in judgements])
+    if verdict is Verdict.REGRESSED:
+        pytest.fail(failure(cell, judgements, handle.context()), pytrace=False)
+    if not verdict.is_reached:
+        pytest.skip(skip(cell, judgements))
+
+
+def plain(judgement: Judgement) -> dict[str, Any]:
+    """Return a judgement as plain types, fit for JSON and for xdist."""
+    return {**dataclasses.asdict(judgement), "verdict": judgement.verdict.value}
+
+
+def _properties(judgements: list[Judgement], figures: dict[str, float]) -> list[tuple[str, object]]:
+    """What JUnit shows: each verdict with its figure, then every figure."""
+    verdicts: list[tuple[str, object]] = [
+        (f"inferbench.{j.metric}.verdict", j.verdict.value) for j in judgements
+    ]
+    return verdicts + [(f"inferbench.{name}", value) for name, value in figures.items()]

@@ -1,0 +1,103 @@
+"""Decides whether a run concerns us, and only then makes the gate.
+
+Takes pytest's config; gives a registered `Gate`, or nothing. Settings errors end the run here,
+before anything is collected (exit status 4).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_inferbench.locate import packaged_folder
+
+if TYPE_CHECKING:
+    from pytest_inferbench.gate import Gate
+
+_GATE = pytest.StashKey["Gate"]()
+
+_MARKERS = (
+    "inferbench(models, backends, precisions, tasks): narrow the cells that a test is"
+    " parametrized over (each a list of names)",
+    "conformance: the backend keeps its contract",
+    "accuracy: the outputs and scores are within budget",
+    "latency: the time of an inference is within budget",
+    "memory: the memory it takes is within budget",
+    "cold_start: opening it and the first inference are within budget",
+)
+_OPTIONS_IN_PLAY = ("inferbench_require", "inferbench_update", "inferbench_json")
+
+
+def configure(config: pytest.Config) -> None:
+    """Add the packaged suites where they are wanted; make the gate if we are in play."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+    suites = packaged_folder("suites")
+    if _wants_suites(config):
+        config.args.append(str(suites))
+    asked = any(config.getoption(name) for name in _OPTIONS_IN_PLAY)
+    if asked or any(_is_inside(config, argument, suites) for argument in config.args):
+        gate_of(config)
+
+
+def gate_of(config: pytest.Config) -> Gate:
+    """Return this run's gate, made and registered on first use.
+
+    Raises:
+        pytest.UsageError: The settings are wrong.
+    """
+    if (gate := existing_gate(config)) is not None:
+        return gate
+    from pytest_inferbench.errors import InferbenchError
+    from pytest_inferbench.gate import Gate
+    from pytest_inferbench.plugin import GateHooks
+
+    try:
+        gate = Gate.from_config(config)
+    except InferbenchError as error:
+        raise pytest.UsageError(str(error)) from None
+    for marker in sorted({marker for cell in gate.cells for marker in cell.markers}):
+        config.addinivalue_line("markers", f"{marker}: cells of the inference gate")
+    config.stash[_GATE] = gate
+    config.pluginmanager.register(GateHooks(gate), "inferbench-gate")
+    return gate
+
+
+def existing_gate(config: pytest.Config) -> Gate | None:
+    """Return this run's gate if there is one."""
+    return config.stash.get(_GATE, None)
+
+
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return xdist's scheduler for a run with a gate, None to leave xdist alone."""
+    if config.getoption("dist") == "each":
+        return None
+    if existing_gate(config) is None and settings_file(config) is None:
+        return None
+    from pytest_inferbench.scheduling import CellScheduling
+
+    return CellScheduling(config, log, (cell.id for cell in gate_of(config).cells))
+
+
+def settings_file(config: pytest.Config) -> Path | None:
+    """Return the settings file of this run: the one named, or the nearest of two folders."""
+    named = config.getoption("inferbench_settings")
+    if named:
+        return Path(config.invocation_params.dir, named)
+    from pytest_inferbench.settings.find import find
+
+    return find(config.invocation_params.dir) or find(config.rootpath)
+
+
+def _wants_suites(config: pytest.Config) -> bool:
+    if config.getoption("inferbench_suites"):
+        return True
+    nothing_named = config.args_source == pytest.Config.ArgsSource.INVOCATION_DIR
+    return nothing_named and settings_file(config) is not None
+
+
+def _is_inside(config: pytest.Config, argument: str, folder: Path) -> bool:
+    path = Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
+    return path == folder or folder in path.parents

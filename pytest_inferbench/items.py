@@ -1,0 +1,206 @@
+"""Our test items: how they are made, ordered, skipped, and what their reports carry.
+
+Takes pytest's items and reports and the gate; keeps the gate free of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS
+from pytest_inferbench.entry import gate_of
+from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.ledger import Payload
+from pytest_inferbench.requirements import unmet
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pytest_inferbench.gate import Gate
+    from pytest_inferbench.matrix import Cell
+
+PAYLOAD = pytest.StashKey[Payload]()
+"""What a test has concluded so far, on its item."""
+
+_CELL = "_inferbench_cell"
+_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
+
+
+def cell_of(item: pytest.Item) -> Cell | None:
+    """Return the cell that an item is parametrized over, None if it is not ours."""
+    callspec = getattr(item, "callspec", None)
+    cell: Cell | None = callspec.params.get(_CELL) if callspec else None
+    return cell if hasattr(cell, "cannot_run") else None
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Give a test its cells, narrowed by its `inferbench` marker."""
+    gate = gate_of(metafunc.config)
+    wanted = _wanted(metafunc.definition, gate)
+    parameters = [gate.parameter(cell) for cell in gate.cells if _matches(gate, cell, wanted)]
+    metafunc.parametrize(_CELL, parameters, indirect=True)
+
+
+def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
+    known = {
+        "models": gate.settings.models,
+        "backends": CATALOG,
+        "precisions": PRECISIONS,
+        "tasks": {"detection", "tensors"},
+    }
+    wanted: dict[str, frozenset[str]] = {}
+    for marker in definition.iter_markers("inferbench"):
+        for axis, names in marker.kwargs.items():
+            if axis not in known:
+                raise pytest.UsageError(_unknown(definition, f"{axis}=", [f"{a}=" for a in known]))
+            for name in names:
+                if name not in known[axis]:
+                    raise pytest.UsageError(_unknown(definition, name, list(known[axis])))
+            wanted[axis] = wanted.get(axis, frozenset(names)) & frozenset(names)
+    return wanted
+
+
+def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, 1)
+    hint = f"; nearest: {nearest[0]!r}" if nearest else f"; known: {', '.join(known)}"
+    return f"[IB-205] {definition.nodeid}: the inferbench marker names {name!r}{hint}"
+
+
+def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
+    axes = {"models": cell.model, "backends": cell.backend, "precisions": cell.precision}
+    return all(
+        (gate.model(cell).task if axis == "tasks" else axes[axis]) in names
+        for axis, names in wanted.items()
+    )
+
+
+def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Order the selected items in place, and add the requirements at the end."""
+    kept, stood_for = _one_for_each_that_cannot_run(_without_empty(items))
+    if stood_for:
+        session.config.hook.pytest_deselected(items=stood_for)
+    items[:] = _by_cell(kept)
+    gate.count_comparisons(
+        cell for item in items if (cell := cell_of(item)) and "latency" in _fixtures(item)
+    )
+    if not hasattr(session.config, "workerinput"):
+        items += [
+            RequireItem.from_parent(session, name=text, nodeid=f"require::{text}", gate=gate)
+            for text in gate.options.require
+        ]
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    names: Sequence[str] = getattr(item, "fixturenames", ())
+    return names
+
+
+def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
+    """A packaged test for a task that no model has is no test at all."""
+    return [
+        item
+        for item in items
+        if not (
+            _CELL in _fixtures(item)
+            and cell_of(item) is None
+            and any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+        )
+    ]
+
+
+def _one_for_each_that_cannot_run(
+    items: list[pytest.Item],
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    kept, stood_for, seen = [], [], set()
+    for item in items:
+        cell = cell_of(item)
+        if cell is not None and cell.cannot_run:
+            if cell.id in seen:
+                stood_for.append(item)
+                continue
+            seen.add(cell.id)
+        kept.append(item)
+    return kept, stood_for
+
+
+def _by_cell(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Bring a cell's items together where its first one stands, fresh workers last."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        groups.setdefault(_group(item), []).append(item)
+    return [
+        item
+        for group in groups.values()
+        for item in sorted(group, key=lambda i: not _FRESH_WORKER_FIXTURES.isdisjoint(_fixtures(i)))
+    ]
+
+
+def _group(item: pytest.Item) -> str:
+    cell = cell_of(item)
+    return cell.id if cell is not None else item.nodeid
+
+
+def holding_the_host(gate: Gate, item: pytest.Item) -> AbstractContextManager[None]:
+    """Hold the host's lock, shared, while an item of a cell that can run runs."""
+    cell = cell_of(item)
+    return nullcontext() if cell is None or cell.cannot_run else gate.host.shared()
+
+
+def skip_if_it_cannot_run(item: pytest.Item) -> None:
+    """Skip the one item that stands for a cell that cannot run here."""
+    cell = cell_of(item)
+    if cell is not None and cell.cannot_run:
+        pytest.skip(f"[IB-204] {cell} cannot run here: {cell.cannot_run}")
+
+
+def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Put the payload on a report, and our own errors as text without a traceback."""
+    cell = cell_of(item)
+    if cell is None:
+        return
+    vars(report)["inferbench"] = {"cell": cell.id, **item.stash.get(PAYLOAD, {})}
+    if call.excinfo is not None and isinstance(call.excinfo.value, InferbenchError):
+        report.longrepr = f"{cell}: {call.excinfo.value}"
+
+
+def note(gate: Gate, report: pytest.TestReport) -> None:
+    """Enter a report in the ledger."""
+    if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # pytest-rerunfailures
+        gate.ledger.forget(report.nodeid)
+        return
+    gate.ledger.note(
+        report.nodeid,
+        outcome=report.outcome,
+        reason=_reason(report),
+        duration_s=report.duration,
+        payload=vars(report).get("inferbench"),
+    )
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return "" if report.passed else report.longreprtext.strip().rpartition("\n")[2]
+
+
+class RequireItem(pytest.Item):
+    """One `--inferbench-require` expression, run after everything it speaks of."""
+
+    def __init__(self, *, gate: Gate, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._gate = gate
+
+    def runtest(self) -> None:
+        """Fail unless every cell it names reached a verdict."""
+        reason = unmet(self.name, self._gate.cells, self._gate.ledger)
+        if reason is not None:
+            pytest.fail(f"--inferbench-require {self.name!r}: {reason}", pytrace=False)
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Name it in verbose output."""
+        return "require", None, f"require::{self.name}"

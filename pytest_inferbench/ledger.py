@@ -1,0 +1,103 @@
+"""What happened to each of our items: takes reports' payloads, answers who reached a verdict.
+
+Lives in the process that sees every report (the only one, or xdist's controller). Knows plain
+dicts and outcomes; neither runtimes nor how a verdict was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Payload = dict[str, Any]
+"""What one test of ours says beside its outcome: plain types only, for it crosses processes.
+
+Keys: `cell` (id), `kind` (latency, similarity, ...), `judgements` (list of plain judgements),
+`figures` (name -> number, for tables), `addition` (a session to record) or None.
+"""
+
+
+@dataclass
+class Entry:
+    """One test item and what became of it over its phases."""
+
+    nodeid: str
+    outcome: str
+    cell: str | None = None
+    reason: str = ""
+    duration_s: float = 0.0
+    payload: Payload = field(default_factory=dict)
+
+    @property
+    def reached_verdict(self) -> bool:
+        """Whether it says something about its cell: it ran, and passed or failed."""
+        return self.outcome in ("passed", "failed")
+
+
+class Ledger:
+    """Every item of the session, ours and others'."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def note(  # noqa: D417
+        self,
+        nodeid: str,
+        *,
+        outcome: str,
+        reason: str = "",
+        duration_s: float = 0.0,
+        payload: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take in one phase (setup, call or teardown) of an item.
+
+        A failure in any phase stays; a skip replaces a pass; figures accumulate.
+        """
+        entry = self._entries.setdefault(nodeid, Entry(nodeid, outcome))
+        if entry.outcome != "failed" and outcome != "passed":
+            entry.outcome, entry.reason = outcome, reason
+        entry.duration_s += duration_s
+        if payload:
+            entry.cell = payload.get("cell", entry.cell)
+            entry.payload.update(payload)
+
+    def forget(self, nodeid: str) -> None:
+        """Drop an item that is about to run again, as a rerun plugin does."""
+        self._entries.pop(nodeid, None)
+
+    @property
+    def ours(self) -> list[Entry]:
+        """The items that belong to a cell, in the order they ran."""
+        return [entry for entry in self._entries.values() if entry.cell is not None]
+
+    def of_cell(self, cell_id: str) -> list[Entry]:
+        """The items of one cell."""
+        return [entry for entry in self.ours if entry.cell == cell_id]
+
+    def additions(self) -> Iterator[tuple[Entry, Payload]]:
+        """Every session to record, one a cell: the last one wins."""
+        by_cell = {e.cell: e for e in self.ours if e.payload.get("addition")}
+        for entry in by_cell.values():
+            yield entry, entry.payload["addition"]
+
+    def is_all_silent(self) -> bool:
+        """Whether everything that ran was ours and none of it reached a verdict."""
+        entries = list(self._entries.values())
+        return bool(entries) and all(
+            entry.cell is not None and not entry.reached_verdict for entry in entries
+        )
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+
+def count_by_code(entries: Iterable[Entry]) -> dict[str, int]:
+    """Count the codes of verdicts that were not reached, for the last line."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        for judgement in entry.payload.get("judgements", ()):
+            if judgement["verdict"] in ("inconclusive", "missing"):
+                label = f"{judgement['verdict']} {judgement['code']}"
+                counts[label] = counts.get(label, 0) + 1
+    return counts

@@ -1,0 +1,157 @@
+"""pytest's hooks, and nothing else: each is a few lines that call the parts.
+
+Importing this costs every pytest run of every project that has it installed, so it imports pytest
+and nothing more. The hooks that run for every test are registered only once a gate exists: when
+one of our suites, options or fixtures is in play.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_inferbench.gate import Gate
+
+pytest_plugins = ["pytest_inferbench.testkit"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the command-line options."""
+    group = parser.getgroup("inferbench", "inference gate")
+    group.addoption(
+        "--inferbench-require",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="cells matching this marker expression must reach a verdict (repeatable)",
+    )
+    group.addoption(
+        "--update-baselines",
+        dest="inferbench_update",
+        action="store_const",
+        const="add",
+        help="record this session as a baseline of the selected cells",
+    )
+    # An option of its own, for one with an optional value would swallow the path that follows it.
+    group.addoption(
+        "--update-baselines=replace",
+        dest="inferbench_update",
+        action="store_const",
+        const="replace",
+        help="record this session in place of the ones recorded before",
+    )
+    group.addoption(
+        "--inferbench-reason",
+        metavar="TEXT",
+        default="",
+        help="why the baselines change; kept in the file",
+    )
+    group.addoption(
+        "--inferbench-settings",
+        metavar="PATH",
+        help="the settings file (default: inferbench.toml or [tool.inferbench] here)",
+    )
+    group.addoption(
+        "--inferbench-suites",
+        action="store_true",
+        help="collect the packaged suites beside the paths given",
+    )
+    group.addoption(
+        "--inferbench-json", metavar="PATH", help="write what was measured and judged to PATH"
+    )
+    group.addoption(
+        "--inferbench-in-process",
+        action="store_true",
+        help="run backends in the pytest process, for a debugger; nothing is isolated then",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the suites; when they are in play, check the settings before anything runs."""
+    from pytest_inferbench import entry
+
+    entry.configure(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize every test that asks for a cell."""
+    if "_inferbench_cell" in metafunc.fixturenames:
+        from pytest_inferbench import items
+
+        items.parametrize(metafunc)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Group tests by cell under xdist."""
+    from pytest_inferbench import entry
+
+    return entry.scheduler(config, log)
+
+
+class GateHooks:
+    """The hooks of a run that a gate takes part in."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> None:
+        """Group items by cell, let one stand for each that cannot run, add requirements."""
+        from pytest_inferbench.items import arrange
+
+        arrange(self.gate, session, items)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Hold the host's lock, shared, while one of our items runs."""
+        from pytest_inferbench.items import holding_the_host
+
+        with holding_the_host(self.gate, item):
+            return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Skip a cell that cannot run here, with its reason."""
+        from pytest_inferbench.items import skip_if_it_cannot_run
+
+        skip_if_it_cannot_run(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put what the item measured and concluded on its report."""
+        from pytest_inferbench.items import annotate
+
+        report = yield
+        annotate(item, call, report)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the outcome of every item."""
+        from pytest_inferbench.items import note
+
+        note(self.gate, report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Close workers, check requirements, write baselines and results, settle the exit."""
+        from pytest_inferbench.finish import finish
+
+        finish(self.gate, session)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table."""
+        from pytest_inferbench.report.terminal import summarize
+
+        summarize(self.gate, terminalreporter)
+
+    def pytest_unconfigure(self) -> None:
+        """Close what is still open, however the session ended."""
+        self.gate.close()

@@ -1,0 +1,64 @@
+"""`--inferbench-require EXPR`: these cells must reach a verdict.
+
+Takes an expression, the whole matrix and the ledger; gives what is not met, as text. Matched on
+the matrix before `-m` and `-k`, so that no selection can make a requirement vanish.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from _pytest.mark.expression import Expression
+
+from pytest_inferbench.ledger import Ledger
+from pytest_inferbench.matrix import Cell
+
+
+def matching(expression: str, cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells that a marker expression names, those that cannot run included."""
+    compiled = Expression.compile(expression)
+    return [
+        cell for cell in cells if compiled.evaluate(lambda name, **_: name in cell.markers)
+    ]
+
+
+def unmet(expression: str, cells: Sequence[Cell], ledger: Ledger) -> str | None:
+    """Return why the requirement does not hold, a line a cell, or None when it does."""
+    matched = matching(expression, cells)
+    if not matched:
+        return f"[IB-201] it matches no cell of the matrix{_nearest(expression, cells)}"
+    lines = [line for cell in matched if (line := _unmet_cell(cell, ledger))]
+    if not lines:
+        return None
+    head = f"[IB-202] {len(lines)} of {len(matched)} required cells reached no verdict:"
+    return "\n  ".join([head, *lines])
+
+
+def _unmet_cell(cell: Cell, ledger: Ledger) -> str | None:
+    if cell.cannot_run:
+        return f"{cell}: cannot run here: {cell.cannot_run}"
+    entries = ledger.of_cell(cell.id)
+    if not entries:
+        return f"{cell}: none of its tests ran: look at -m, -k and the paths given"
+    silent = [entry for entry in entries if not entry.reached_verdict]
+    if not silent:
+        return None
+    tests = "; ".join(f"{_test_name(entry.nodeid)}: {entry.reason}" for entry in silent)
+    return f"{cell}: {tests}"
+
+
+def _test_name(nodeid: str) -> str:
+    return nodeid.rpartition("::")[2].partition("[")[0]
+
+
+def _nearest(expression: str, cells: Sequence[Cell]) -> str:
+    known = {marker for cell in cells for marker in cell.markers}
+    names = set(re.findall(r"[\w.+:/-]+", expression)) - {"and", "or", "not"} - known
+    hints = [
+        f"{name!r} is no marker (nearest: {match[0]!r})"
+        for name in sorted(names)
+        if (match := difflib.get_close_matches(name, known, 1))
+    ]
+    return ": " + ", ".join(hints) if hints else ""

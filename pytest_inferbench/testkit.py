@@ -1,0 +1,95 @@
+"""The fixtures that a test may ask for.
+
+Each takes the test's cell and gives a handle that measures on first use, inside the test, so that
+what goes wrong is that test's failure. Computing is left to the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.handles import ColdStart, Detections, Handle, Latency, Memory, Similarity
+    from pytest_inferbench.matrix import Cell
+
+
+@pytest.fixture
+def _inferbench_cell(request: pytest.FixtureRequest) -> Cell:
+    """The parameter itself; a name of its own, so that a project's `cell` is never touched."""
+    cell: Cell = request.param
+    return cell
+
+
+@pytest.fixture
+def _inferbench_run(request: pytest.FixtureRequest, _inferbench_cell: Cell) -> CellRun:
+    from pytest_inferbench.entry import gate_of
+
+    return gate_of(request.config).run_of(_inferbench_cell)
+
+
+@pytest.fixture
+def cell(_inferbench_cell: Cell) -> Cell:
+    """The model x backend x precision x hardware that this test runs for."""
+    return _inferbench_cell
+
+
+@pytest.fixture
+def backend_worker(_inferbench_run: CellRun) -> CellRun:
+    """The cell's open worker: `infer(inputs)`, `inputs`, `outputs`."""
+    return _inferbench_run
+
+
+@pytest.fixture
+def similarity(_inferbench_run: CellRun) -> Similarity:
+    """How close the cell's outputs are to the fp32 reference's."""
+    from pytest_inferbench.handles import Similarity
+
+    return Similarity(_inferbench_run)
+
+
+@pytest.fixture
+def detections(_inferbench_run: CellRun) -> Detections:
+    """What the cell detects, scored against the ground truth: `ap(area="small")`, `scores`."""
+    from pytest_inferbench.handles import Detections
+
+    return Detections(_inferbench_run)
+
+
+@pytest.fixture
+def latency(_inferbench_run: CellRun) -> Latency:
+    """The time of one inference over fresh workers: `p50_ms`, `percentile_ms("p99")`."""
+    from pytest_inferbench.handles import Latency
+
+    return Latency(_inferbench_run)
+
+
+@pytest.fixture
+def memory(_inferbench_run: CellRun) -> Memory:
+    """The peak memory of the cell's worker, and how much it grows: `peak_mib`, `growth_mib`."""
+    from pytest_inferbench.handles import Memory
+
+    return Memory(_inferbench_run)
+
+
+@pytest.fixture
+def cold_start(_inferbench_run: CellRun) -> ColdStart:
+    """The time from opening the artifact to the first answer: `median_ms`."""
+    from pytest_inferbench.handles import ColdStart
+
+    return ColdStart(_inferbench_run)
+
+
+@pytest.fixture
+def conclude(request: pytest.FixtureRequest, cell: Cell) -> Callable[[Handle], None]:
+    """Judge a handle against its budgets: the test passes, fails, or skips with a code."""
+
+    def conclude(handle: Handle) -> None:
+        from pytest_inferbench.conclusion import conclude_item
+
+        conclude_item(request.node, cell, handle)
+
+    return conclude
