@@ -1,0 +1,87 @@
+"""The table at the end of a run: takes the gate, writes to pytest's terminal."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_inferbench.ledger import count_by_code
+from pytest_inferbench.report.table import Row, rows, speedups
+
+if TYPE_CHECKING:
+    from pytest_inferbench.gate import Gate
+
+_STYLES = {"pass": "green", "improved": "bold green", "regressed": "bold red", "failed": "bold red"}
+
+
+def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
+    """Write the table, the notices and the line of counts."""
+    table = rows(gate.cells, gate.ledger)
+    if not table and not gate.notices and not gate.ledger.ours:
+        return
+    reporter.section("inference gate")
+    if table:
+        reporter.write(_render(table, reporter), flush=True)
+    _write_what_cannot_run(gate, reporter)
+    for notice in gate.notices:
+        reporter.write_line(notice)
+    counts = count_by_code(gate.ledger.ours)
+    verdicts = Counter(row.verdict for row in table)
+    parts = [f"{count} {verdict}" for verdict, count in sorted(verdicts.items())]
+    parts += [f"{count} x {label}" for label, count in sorted(counts.items())]
+    if parts:
+        reporter.write_line("inferbench: " + ", ".join(parts))
+
+
+def _write_what_cannot_run(gate: Gate, reporter: pytest.TerminalReporter) -> None:
+    by_reason: dict[str, list[str]] = {}
+    shown = {entry.cell for entry in gate.ledger.ours}
+    for cell in gate.cells:
+        if cell.cannot_run and cell.id in shown:
+            by_reason.setdefault(cell.cannot_run, []).append(
+                f"{cell.model} {cell.backend} {cell.precision}"
+            )
+    for reason, cells in by_reason.items():
+        reporter.write_line(f"cannot run here: {', '.join(cells)}: {reason}")
+
+
+def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    faster = speedups(table)
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("model", "backend", "precision"):
+        grid.add_column(title)
+    for title in ("p50 ms", "p99 ms", "speed-up", "MiB", "mAP", "cosine"):
+        grid.add_column(title, justify="right")
+    grid.add_column("verdict")
+    for row in table:
+        verdict = " ".join([row.verdict, *row.codes])
+        grid.add_row(
+            row.cell.model,
+            row.cell.backend,
+            row.cell.precision,
+            _number(row.figures.get("p50_ms"), ".3f"),
+            _number(row.figures.get("p99_ms"), ".3f"),
+            _number(faster.get(row.cell.id), ".2f", "x"),
+            _number(row.figures.get("peak_mib"), ".0f"),
+            _number(row.figures.get("map"), ".4f"),
+            _number(row.figures.get("cosine"), ".6f"),
+            verdict,
+            style=None,
+        )
+        grid.rows[-1].style = _STYLES.get(row.verdict, "yellow") if reporter.hasmarkup else ""
+    text = io.StringIO()
+    # Wide enough that no figure is ever cut, whatever the terminal: a log has no width.
+    width = max(reporter._tw.fullwidth, 110)
+    console = Console(file=text, width=width, force_terminal=reporter.hasmarkup, highlight=False)
+    console.print(grid)
+    return text.getvalue()
+
+
+def _number(value: float | None, spec: str, suffix: str = "") -> str:
+    return "" if value is None else f"{value:{spec}}{suffix}"
