@@ -23,7 +23,9 @@ OURS = "def test_it(cell):\n    pass\n"
 BARE = """
 import pytest
 
-@pytest.mark.parametrize("cell", range({items}), ids=[f"model-{{i}}-ort-cpu-fp32-cpu" for i in range({items})])
+IDS = [f"model-{{i}}-ort-cpu-fp32-cpu" for i in range({items})]
+
+@pytest.mark.parametrize("cell", range({items}), ids=IDS)
 def test_it(cell):
     pass
 """

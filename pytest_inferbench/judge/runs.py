@@ -23,7 +23,8 @@ from pytest_inferbench.judge.statistics import (
     normal_quantile,
     student_t_quantile,
 )
-from pytest_inferbench.judge.verdict import Judgement, Limit, Verdict
+from pytest_inferbench.judge.verdict import Judgement, Verdict
+from pytest_inferbench.settings.budgets import Budget
 
 ERROR_BUDGET = 0.01
 """Sessions red by noise: at most this share, however many comparisons they hold."""
@@ -72,38 +73,38 @@ def default_spread(hardware: str, statistic: str) -> float:
     return DEFAULT_SPREAD.get(hardware.partition("-")[0], {}).get(statistic, _OTHER_SPREAD)
 
 
-def judge_objective(limit: Limit, runs: Sequence[float], comparisons: int = 1) -> Judgement:
+def judge_objective(budget: Budget, runs: Sequence[float], comparisons: int = 1) -> Judgement:
     """Judge runs against an absolute objective such as `p99 = "30 ms"`.
 
     Regressed when the whole interval of the runs' mean log lies above it, pass when below.
     """
     if len(runs) < MIN_RUNS:
-        return _too_few(limit, runs)
+        return _too_few(budget, runs)
     logs = [math.log(run) for run in runs]
     centre = statistics.fmean(logs)
     error = statistics.stdev(logs) / math.sqrt(len(logs))
     df = len(logs) - 1
     low = math.exp(centre - student_t_quantile(1 - ERROR_BUDGET / comparisons, df) * error)
     high = math.exp(centre + student_t_quantile(1 - PASS_ERROR, df) * error)
-    if low > limit.limit:
+    if low > budget.limit:
         verdict, code = Verdict.REGRESSED, "IB-602"
-    elif high < limit.limit:
+    elif high < budget.limit:
         verdict, code = Verdict.PASS, "IB-600"
     else:
         verdict, code = Verdict.INCONCLUSIVE, "IB-611"
     return Judgement(
-        metric=limit.metric,
+        metric=budget.metric,
         verdict=verdict,
         code=code,
         value=math.exp(centre),
-        unit=limit.unit,
-        budget=limit.text,
-        detail=f"between {low:.4g} and {high:.4g} {limit.unit} over {len(runs)} runs",
+        unit=budget.unit,
+        budget=budget.text,
+        detail=f"between {low:.4g} and {high:.4g} {budget.unit} over {len(runs)} runs",
     )
 
 
 def judge_stored(
-    limit: Limit,
+    budget: Budget,
     runs: Sequence[float],
     stored: StoredSessions | None,
     *,
@@ -114,7 +115,7 @@ def judge_stored(
     """Judge this session's runs against the recorded sessions of the same cell.
 
     Args:
-        limit: A relative limit on this statistic; lower is better.
+        budget: A relative limit on this statistic; lower is better.
         runs: This session's figure of each valid run.
         stored: The recorded sessions, or None when there is no baseline yet.
         hardware: The hardware id, whose class gives the default spread.
@@ -122,31 +123,31 @@ def judge_stored(
         probe_ms: The machine's own speed now.
     """
     if len(runs) < MIN_RUNS:
-        return _too_few(limit, runs)
+        return _too_few(budget, runs)
     value = math.exp(log_median(runs))
     if stored is None or not stored.runs:
         return Judgement(
-            metric=limit.metric,
+            metric=budget.metric,
             verdict=Verdict.MISSING,
             code="IB-701",
             value=value,
-            unit=limit.unit,
-            budget=limit.text,
+            unit=budget.unit,
+            budget=budget.text,
             detail="no baseline yet: record one with --update-baselines",
         )
-    change, to_red = _change(limit.metric, runs, stored, hardware, comparisons)
+    change, to_red = _change(budget.metric, runs, stored, hardware, comparisons)
     slower_machine = _slowdown(probe_ms, stored.probe_ms)
-    allowed = math.log1p(limit.limit)
-    verdict, code, reason = _decide(limit, runs, change, stored, allowed, slower_machine)
+    allowed = math.log1p(budget.limit)
+    verdict, code, reason = _decide(budget, runs, change, stored, allowed, slower_machine)
     sessions = len(stored.runs)
     spread = "their own spread" if sessions >= MEASURED_FROM else "the class's default spread"
     return Judgement(
-        metric=limit.metric,
+        metric=budget.metric,
         verdict=verdict,
         code=code,
         value=value,
-        unit=limit.unit,
-        budget=limit.text,
+        unit=budget.unit,
+        budget=budget.text,
         baseline=math.exp(_centre(stored)),
         change=Interval(*(math.expm1(x) for x in (change.low, change.value, change.high))),
         smallest_visible=math.expm1(allowed + to_red),
@@ -189,7 +190,7 @@ def _slowdown(now_ms: float | None, then_ms: Sequence[float]) -> float:
 
 
 def _decide(
-    limit: Limit,
+    budget: Budget,
     runs: Sequence[float],
     change: Interval,
     stored: StoredSessions,
@@ -204,7 +205,7 @@ def _decide(
             slower = math.expm1(slower_machine)
             reason = f"the machine itself is {slower:.0%} slower than when it was recorded"
             return Verdict.INCONCLUSIVE, "IB-614", reason
-        return Verdict.REGRESSED, "IB-603", f"slower than {limit.text} allows"
+        return Verdict.REGRESSED, "IB-603", f"slower than {budget.text} allows"
     if change.high < 0 and change.value < -allowed:
         return Verdict.IMPROVED, "IB-600", "faster"
     if change.high < allowed:
@@ -212,13 +213,13 @@ def _decide(
     return Verdict.INCONCLUSIVE, "IB-610", "the interval straddles the limit"
 
 
-def _too_few(limit: Limit, runs: Sequence[float]) -> Judgement:
+def _too_few(budget: Budget, runs: Sequence[float]) -> Judgement:
     return Judgement(
-        metric=limit.metric,
+        metric=budget.metric,
         verdict=Verdict.INCONCLUSIVE,
         code="IB-612",
         value=math.exp(log_median(runs)) if runs else math.nan,
-        unit=limit.unit,
-        budget=limit.text,
+        unit=budget.unit,
+        budget=budget.text,
         detail=f"only {len(runs)} valid runs, {MIN_RUNS} are needed: the machine was shared",
     )

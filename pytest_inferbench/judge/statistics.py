@@ -35,7 +35,7 @@ def student_t_cdf(t: float, df: int) -> float:
         # the next coefficient: 2/3, 4/5, ... for odd df; 1/2, 3/4, ... for even
         term *= cos * cos * ((2 * k) / (2 * k + 1) if odd else (2 * k - 1) / (2 * k))
     two_sided = 2 / math.pi * (theta + sin * total) if odd else sin * total
-    return 0.5 + two_sided / 2
+    return min(1.0, max(0.0, 0.5 + two_sided / 2))
 
 
 def student_t_quantile(probability: float, df: int) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pytest_inferbench.judge.statistics import Interval
+from pytest_inferbench.settings.budgets import Budget
 
 
 class Verdict(str, Enum):
@@ -43,24 +44,6 @@ def worst(verdicts: list[Verdict]) -> Verdict:
 
 
 @dataclass(frozen=True)
-class Limit:
-    """The part of a budget that a judge needs.
-
-    Attributes:
-        limit: A fraction (0.05 for +5 %) when relative, else in `unit`.
-        better: Which direction is an improvement.
-        text: The budget as it was written, for messages.
-    """
-
-    metric: str
-    relative: bool
-    limit: float
-    better: str
-    unit: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Judgement:
     """A verdict with everything that it was made from.
 
@@ -85,19 +68,19 @@ class Judgement:
     detail: str = ""
 
 
-def judge_absolute(limit: Limit, value: float, detail: str = "") -> Judgement:
+def judge_absolute(budget: Budget, value: float, detail: str = "") -> Judgement:
     """Judge a figure that has no noise of its own: cosine, mAP, growth of memory.
 
     A figure that is not finite is a regression, whatever the limit.
     """
-    inside = value >= limit.limit if limit.better == "higher" else value <= limit.limit
+    inside = value >= budget.limit if budget.better == "higher" else value <= budget.limit
     passed = math.isfinite(value) and inside
     return Judgement(
-        metric=limit.metric,
+        metric=budget.metric,
         verdict=Verdict.PASS if passed else Verdict.REGRESSED,
         code="IB-600" if passed else "IB-601",
         value=value,
-        unit=limit.unit,
-        budget=limit.text,
+        unit=budget.unit,
+        budget=budget.text,
         detail=detail,
     )

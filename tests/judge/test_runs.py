@@ -15,11 +15,16 @@ from pytest_inferbench.judge.runs import (
     judge_objective,
     judge_stored,
 )
-from pytest_inferbench.judge.verdict import Limit, Verdict, judge_absolute, worst
+from pytest_inferbench.judge.verdict import Verdict, judge_absolute, worst
+from pytest_inferbench.settings.budgets import Budget
 
-P5 = Limit("p5", relative=True, limit=0.05, better="lower", unit="ms", text="+5%")
-P99 = Limit("p99", relative=False, limit=30.0, better="lower", unit="ms", text="30 ms")
+P5 = Budget("p5", "relative", 0.05, "lower", "ms", "+5%", "default")
+P99 = Budget("p99", "absolute", 30.0, "lower", "ms", "30 ms", "settings")
 CPU = "cpu-test-2c"
+
+
+def cosine(limit, better):
+    return Budget("cosine", "absolute", limit, better, "ratio", str(limit), "settings")
 
 
 def stored(runs, probe=()):
@@ -127,12 +132,11 @@ def test_too_few_runs_decide_nothing(runs):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_not_finite_never_passes(value):
     for better in ("higher", "lower"):
-        limit = Limit("cosine", False, 0.9, better, "ratio", "0.9")
-        assert judge_absolute(limit, value).verdict is Verdict.REGRESSED
+        assert judge_absolute(cosine(0.9, better), value).verdict is Verdict.REGRESSED
 
 
 def test_a_limit_itself_is_inside():
-    assert judge_absolute(Limit("c", False, 0.9, "higher", "", ""), 0.9).verdict is Verdict.PASS
+    assert judge_absolute(cosine(0.9, "higher"), 0.9).verdict is Verdict.PASS
 
 
 def test_the_worst_speaks_for_all():
