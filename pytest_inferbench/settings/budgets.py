@@ -1,0 +1,162 @@
+"""Budgets: takes what the user wrote for a metric, gives the limit that holds for a cell. Pure.
+
+A budget is a single value, or a table by precision and by hardware id, nested either way. The most
+specific entry wins: precision and hardware, then precision, then hardware, then `default`; what no
+entry covers falls to the package's own default for that precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from pytest_inferbench.backends.catalog import PRECISIONS
+from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, Better, Metric
+from pytest_inferbench.settings.spelling import LATER_BUDGETS, dotted, unknown
+from pytest_inferbench.settings.units import QUANTITY, example, quantity
+
+Origin = Literal["default", "settings"]
+
+HARDWARE_CLASSES = ("cpu-", "nvidia-", "jetson-")
+"""How the id of a device class starts."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on one metric.
+
+    Attributes:
+        limit: A fraction (0.05 for +5 %) when relative, else in `unit`.
+        unit: The unit of the metric.
+        text: As it was written, for messages.
+        origin: Whether the user wrote it.
+    """
+
+    metric: str
+    kind: Literal["relative", "absolute"]
+    limit: float
+    better: Better
+    unit: str
+    text: str
+    origin: Origin
+
+
+Scope = tuple[str | None, str | None]
+"""The precision and the hardware id an entry is for; None where it is for all."""
+
+Rules = dict[Scope, Budget | None]
+"""One metric's entries; None switches the budget off there."""
+
+
+class Budgets(dict[str, Rules]):
+    """A model's budgets as the user wrote them, by metric."""
+
+
+def parse_budgets(written: Any, report: Callable[[str, str], None]) -> Budgets:
+    """Read a `budgets` table.
+
+    Args:
+        written: What the TOML held.
+        report: Called with the key below `budgets` and the fault, for each fault.
+    """
+    budgets = Budgets()
+    if not isinstance(written, dict):
+        report("", f"expected a table of budgets, got {written!r:.60}")
+        return budgets
+    for name, value in written.items():
+        metric = METRICS.get(name)
+        if metric is None:
+            report(dotted(name), unknown(name, "budget", list(METRICS), LATER_BUDGETS))
+            continue
+        rules = budgets[name] = {}
+        for key, scope, leaf in _leaves(metric.name, value, (None, None), report):
+            if scope in rules:
+                report(key, "the same precision and hardware have a budget above already")
+                continue
+            try:
+                rules[scope] = parse_budget(metric, leaf)
+            except ValueError as error:
+                report(key, str(error))
+    return budgets
+
+
+def parse_budget(metric: Metric, value: object, origin: Origin = "settings") -> Budget | None:
+    """Read a single budget; `false` gives None.
+
+    Raises:
+        ValueError: It cannot be read, or no measurement could ever meet or miss it.
+    """
+    if value is False:
+        return None
+    if value is True:
+        raise ValueError('a budget is a limit, or false to switch it off; "true" says neither')
+    match = QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match and (match["unit"] == "%" or match["sign"] == "+"):
+        kind: Literal["relative", "absolute"] = "relative"
+        limit = _relative(metric, str(value), match["sign"], match["number"], match["unit"])
+    else:
+        kind, limit = "absolute", quantity(value, metric.unit)
+        if limit not in metric.bounds:
+            unit = "" if metric.unit in ("ratio", "value") else f" {metric.unit}"
+            raise ValueError(f"{value!r:.60}: a limit on {metric.name} is {metric.bounds}{unit}")
+    text = value if isinstance(value, str) else f"{value}"
+    return Budget(metric.name, kind, limit, metric.better, metric.unit, text, origin)
+
+
+def resolve(
+    rules: Mapping[Scope, Budget | None], metric: str, precision: str, hardware: str
+) -> Budget | None:
+    """Return the budget that holds at a precision on a hardware, None if there is none."""
+    for scope in ((precision, hardware), (precision, None), (None, hardware), (None, None)):
+        if scope in rules:
+            return rules[scope]
+    return _default(metric, precision)
+
+
+@cache
+def _default(metric: str, precision: str) -> Budget | None:
+    written = DEFAULTS.get(metric, {})
+    value = written.get(precision, written.get("default"))
+    return None if value is None else parse_budget(METRICS[metric], value, "default")
+
+
+def _relative(metric: Metric, text: str, sign: str, number: str, unit: str) -> float:
+    absolute = f"an absolute limit, such as {example(metric.unit)}"
+    if not metric.relative:
+        raise ValueError(f'"{text}": {metric.name} takes {absolute}, no change in percent')
+    if unit != "%":
+        raise ValueError(f'"{text}": a change is given in percent ("+5%"), {absolute}, has no sign')
+    if sign != "+":
+        raise ValueError(f'"{text}": what may get worse has an explicit plus: "+{number}%"')
+    limit = float(number) / 100
+    if not 0 < limit < float("inf"):
+        raise ValueError(f'"{text}": no two measurements are equal; allow a change above 0 %')
+    return limit
+
+
+def _leaves(
+    key: str, value: Any, scope: Scope, report: Callable[[str, str], None]
+) -> Iterator[tuple[str, Scope, object]]:
+    """Yield each single budget of a (nested) table with its key and what it is for."""
+    if not isinstance(value, dict):
+        yield key, scope, value
+        return
+    if not value:
+        report(key, "an empty table sets no budget; remove it, or write false to switch it off")
+    precision, hardware = scope
+    for name, inner in value.items():
+        here = f"{key}.{dotted(name)}"
+        if name == "default" and not isinstance(inner, dict):
+            yield here, scope, inner
+        elif name in PRECISIONS and precision is None:
+            yield from _leaves(here, inner, (name, hardware), report)
+        elif name.startswith(HARDWARE_CLASSES) and hardware is None:
+            yield from _leaves(here, inner, (precision, name), report)
+        elif name == "default" or name in PRECISIONS or name.startswith(HARDWARE_CLASSES):
+            report(here, "cannot stand inside another of its kind")
+        else:
+            known = (*PRECISIONS, "default")
+            classes = ", ".join(f"{name}..." for name in HARDWARE_CLASSES)
+            report(here, f"{unknown(name, 'precision', known)} (hardware ids are {classes})")

@@ -1,0 +1,166 @@
+"""Checks what types cannot say: names, files, and values that only make sense together.
+
+Takes typed settings; notes faults. Looks at files, knows neither pytest nor runtimes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_inferbench.backends.catalog import PRECISIONS
+from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
+from pytest_inferbench.settings.convert import Problems
+from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.schema import EnvironmentSettings, ModelSettings, Settings
+from pytest_inferbench.settings.spelling import NOT_YET, dotted, unknown
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_HARDWARE_ID = re.compile(r"[a-z0-9-]+")
+_VARIABLE = re.compile(r"[^=\0]+")
+
+
+def check(settings: Settings, known_backends: Collection[str], problems: Problems) -> None:
+    """Note every fault of settings whose types are right."""
+    _check_axis("matrix.backends", settings.matrix.backends, "backend", known_backends, problems)
+    _check_axis("matrix.precisions", settings.matrix.precisions, "precision", PRECISIONS, problems)
+    reserved = {*known_backends, *PRECISIONS}
+    for name, model in settings.models.items():
+        _check_name("models", name, reserved, problems)
+        _check_model(dotted("models", name), model, settings, known_backends, problems)
+    _check_environments(settings.environments, known_backends, problems)
+    _check_options(settings.backends, known_backends, problems)
+    if settings.latency.warmup_floor_s > settings.latency.warmup_ceiling_s:
+        problems.add("latency.warmup_floor", "is longer than latency.warmup_ceiling")
+
+
+def _check_name(table: str, name: str, reserved: Collection[str], problems: Problems) -> None:
+    if not _NAME.fullmatch(name):
+        problems.add(
+            dotted(table, name),
+            "names go into test ids and file names: use letters, digits, '_', '-' and '.',"
+            " and begin with none of the last two",
+        )
+    elif name in reserved:
+        problems.add(dotted(table, name), f'"{name}" is a backend or a precision; rename it')
+
+
+def _check_axis(
+    key: str, names: Sequence[str], what: str, valid: Collection[str], problems: Problems
+) -> None:
+    for index, name in enumerate(names):
+        if name not in valid:
+            problems.add(f"{key}[{index}]", unknown(name, what, valid))
+        elif name in names[:index]:
+            problems.add(f"{key}[{index}]", f'"{name}" is named twice')
+
+
+def _check_model(
+    key: str,
+    model: ModelSettings,
+    settings: Settings,
+    known_backends: Collection[str],
+    problems: Problems,
+) -> None:
+    _check_axis(f"{key}.backends", model.backends or (), "backend", known_backends, problems)
+    _check_axis(f"{key}.precisions", model.precisions or (), "precision", PRECISIONS, problems)
+    _check_file(f"{key}.path", model.path, problems)
+    if model.data is not None:
+        check_data = _check_file if model.task == "detection" else _check_data
+        check_data(f"{key}.data", model.data, problems)
+    elif model.task == "detection":
+        problems.add(
+            f"{key}.data",
+            "is required: a detection model is scored on COCO annotations (with"
+            ' task = "tensors" no scores are computed and no data is needed)',
+        )
+    if model.calibration is not None:
+        _check_data(f"{key}.calibration", model.calibration, problems)
+    elif model.task == "detection" and "int8" in (model.precisions or settings.matrix.precisions):
+        problems.add(
+            f"{key}.calibration",
+            "is required for int8: name a folder of calibration images, or leave int8 out of"
+            f" {key}.precisions",
+        )
+    for metric in model.budgets:
+        task = METRICS[metric].task
+        if task not in (None, model.task):
+            problems.add(
+                f"{key}.budgets.{metric}", f'only task "{task}" has it, this one is "{model.task}"'
+            )
+
+
+def _check_environments(
+    environments: Mapping[str, EnvironmentSettings],
+    known_backends: Collection[str],
+    problems: Problems,
+) -> None:
+    claimed: dict[str, str] = {}
+    for name, environment in environments.items():
+        key = dotted("environments", name)
+        _check_name("environments", name, ("default",), problems)
+        _check_axis(f"{key}.backends", environment.backends, "backend", known_backends, problems)
+        for index, backend in enumerate(environment.backends):
+            if claimed.setdefault(backend, name) != name:
+                problems.add(
+                    f"{key}.backends[{index}]",
+                    f'"{backend}" belongs to environments.{claimed[backend]} already',
+                )
+        if environment.ssh is not None:
+            problems.add(f"{key}.ssh", f"environments over ssh: {NOT_YET}")
+        hardware = environment.hardware
+        if hardware is not None and not (
+            _HARDWARE_ID.fullmatch(hardware) and hardware.startswith(HARDWARE_CLASSES)
+        ):
+            problems.add(
+                f"{key}.hardware",
+                f'"{hardware}" is no hardware id; they are lower-case and begin with'
+                f" {', '.join(HARDWARE_CLASSES)}: `inferbench doctor` prints them",
+            )
+        for variable, text in environment.env.items():
+            if not _VARIABLE.fullmatch(variable) or "\0" in text:
+                problems.add(f"{key}.env.{dotted(variable)}", "cannot be an environment variable")
+
+
+def _check_options(
+    backends: Mapping[str, Mapping[str, Any]], known_backends: Collection[str], problems: Problems
+) -> None:
+    for name, options in backends.items():
+        key = dotted("backends", name)
+        if name not in known_backends:
+            problems.add(key, unknown(name, "backend", known_backends))
+        for option, value in options.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError, RecursionError):
+                problems.add(
+                    dotted("backends", name, option),
+                    f"{value!r:.60} cannot be handed to a worker: use strings, finite numbers,"
+                    " booleans, arrays and tables",
+                )
+
+
+def _check_file(key: str, path: Path, problems: Problems) -> None:
+    if not _holds(path.is_file):
+        what = "is a folder, not a file" if _holds(path.is_dir) else "no such file"
+        problems.add(key, f"{what}: {path}")
+
+
+def _check_data(key: str, path: Path, problems: Problems) -> None:
+    """A file, or a folder with something in it."""
+    if _holds(path.is_file):
+        return
+    if not _holds(path.is_dir):
+        problems.add(key, f"no such file or folder: {path}")
+    elif not _holds(lambda: any(path.iterdir())):
+        problems.add(key, f"the folder is empty: {path}")
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except OSError:  # a name too long, a folder that may not be read
+        return False

@@ -1,0 +1,128 @@
+"""Takes parsed TOML and a table's type; gives the typed table and notes every fault on the way.
+
+msgspec stops at the first fault, so tables are walked here and msgspec converts the leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from pytest_inferbench.settings.budgets import Budgets, parse_budgets
+from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Seconds
+from pytest_inferbench.settings.spelling import LATER_TASKS, dotted, nearest, unknown
+from pytest_inferbench.settings.units import positive
+
+_Table = TypeVar("_Table", bound=msgspec.Struct)
+_FAULTY: Any = object()
+_MSGSPEC_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?", re.DOTALL)
+
+
+class Problems:
+    """The faults found, by key; of several at one key the first stands."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+        self._explained: set[str] = set()
+
+    def add(self, key: str, text: str) -> None:
+        """Note a fault, unless an earlier one explains it."""
+        if key not in self._explained:
+            self._found.setdefault(key, text.replace("\n", "\\n"))
+
+    def explain(self, key: str) -> None:
+        """Note that what is found at `key` follows from a fault noted elsewhere."""
+        self._explained.add(key)
+
+    def lines(self) -> list[str]:
+        """Return one line a fault, in the order they were found."""
+        return [f"{key}: {text}" for key, text in self._found.items()]
+
+
+class Converter:
+    """Builds typed tables; relative paths belong to `folder`."""
+
+    def __init__(self, folder: Path, problems: Problems) -> None:
+        self._folder = folder
+        self._problems = problems
+
+    def table(self, kind: type[_Table], data: Any, *key: str) -> _Table | None:
+        """Build one table, without its faulty keys where it has defaults for them."""
+        here = dotted(*key)
+        if not isinstance(data, dict):
+            self._problems.add(here, f"expected a table, got {data!r:.60}")
+            return None
+        # A leading underscore marks what is not the user's to set.
+        fields = {
+            f.encode_name: f
+            for f in msgspec.structs.fields(kind)
+            if not f.encode_name.startswith("_")
+        }
+        for name in (name for name in data if name not in fields):
+            self._problems.add(dotted(*key, name), unknown(name, "key", list(fields)))
+            close = nearest(name, fields)
+            if close and close not in data:
+                self._problems.explain(dotted(*key, close))
+        values = {}
+        complete = True
+        for name, info in fields.items():
+            if name in data:
+                value = self._value(info.type, data[name], *key, name)
+                if value is not _FAULTY:
+                    values[info.name] = value
+            if info.required and info.name not in values:
+                complete = False
+                self._problems.add(dotted(*key, name), "is required")
+        return kind(**values) if complete else None
+
+    def _value(self, kind: Any, value: Any, *key: str) -> Any:
+        if kind is Budgets:
+            return parse_budgets(
+                value, lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text)
+            )
+        if _is_table(kind):
+            built = self.table(kind, value, *key)
+            return _FAULTY if built is None else built
+        if get_origin(kind) is dict and _is_table(get_args(kind)[1]) and isinstance(value, dict):
+            inner = get_args(kind)[1]
+            tables = {name: self.table(inner, data, *key, name) for name, data in value.items()}
+            return {name: table for name, table in tables.items() if table is not None}
+        if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
+            later = LATER_TASKS if key[-1] == "task" else ()
+            self._problems.add(dotted(*key), unknown(value, key[-1], get_args(kind), later))
+            return _FAULTY
+        try:
+            return msgspec.convert(value, kind, dec_hook=self._leaf)
+        except msgspec.ValidationError as error:
+            self._add_validation_error(dotted(*key), error)
+            return _FAULTY
+
+    def _leaf(self, kind: type, value: Any) -> Any:
+        if kind is Seconds:
+            return Seconds(positive(value, "s"))
+        if kind is Mebibytes:
+            return Mebibytes(positive(value, "MiB"))
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError(f"expected a path, got {value!r:.60}")
+        if kind is Interpreter and os.sep not in value:
+            return Interpreter(value)
+        try:
+            path = self._folder / Path(value).expanduser()
+        except RuntimeError as error:  # ~someone who is not known here
+            raise ValueError(f"{value!r:.60}: {error}") from error
+        return Interpreter(path) if kind is Interpreter else path
+
+    def _add_validation_error(self, key: str, error: msgspec.ValidationError) -> None:
+        match = _MSGSPEC_MESSAGE.fullmatch(str(error))
+        what, where = (match["what"], match["where"] or "") if match else (str(error), "")
+        what = what.replace("`object`", "`table`")
+        where = where.replace("[...]", "")
+        self._problems.add(f"{key}{where}", what[:1].lower() + what[1:])
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

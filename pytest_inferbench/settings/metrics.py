@@ -1,0 +1,117 @@
+"""The metrics a budget may name, and the budgets that hold when the user sets none. Pure data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Which absolute limits are possible at all."""
+
+    low: float
+    high: float
+    low_open: bool = False
+    high_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        return above and (value < self.high if self.high_open else value <= self.high)
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.low_open else f"at least {self.low:g}"
+        if math.isinf(self.high):
+            return low
+        return f"{low} and {'below' if self.high_open else 'at most'} {self.high:g}"
+
+
+_SHARE = Bounds(0, 1, low_open=True)
+_DROP = Bounds(0, 1, high_open=True)
+_POSITIVE = Bounds(0, math.inf, low_open=True)
+_NOT_NEGATIVE = Bounds(0, math.inf)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a budget on this metric is measured in and how it may be written.
+
+    Attributes:
+        bounds: The absolute limits that are possible.
+        relative: Whether a change against the baseline may be limited.
+        task: The only task that has it, None when every task does.
+    """
+
+    name: str
+    unit: str
+    better: Better
+    bounds: Bounds
+    meaning: str
+    relative: bool = False
+    task: str | None = None
+
+
+def _time(name: str, meaning: str) -> Metric:
+    return Metric(name, "ms", "lower", _POSITIVE, meaning, relative=True)
+
+
+def _map(name: str, better: Better, bounds: Bounds, meaning: str) -> Metric:
+    return Metric(name, "ratio", better, bounds, meaning, task="detection")
+
+
+_ALL = (
+    Metric("cosine", "ratio", "higher", _SHARE, "smallest cosine to the reference, of any sample"),
+    Metric("centred_cosine", "ratio", "higher", _SHARE, "the same after the mean is taken off"),
+    Metric("max_error", "value", "lower", _NOT_NEGATIVE, "largest difference to the reference"),
+    Metric("snr_db", "dB", "higher", _POSITIVE, "signal-to-noise ratio against the reference"),
+    _map("map", "higher", _SHARE, "COCO mAP at IoU 0.50:0.95"),
+    _map("map50", "higher", _SHARE, "COCO mAP at IoU 0.50"),
+    _map("map_drop", "lower", _DROP, "mAP lost against the reference"),
+    _map("map50_drop", "lower", _DROP, "mAP at IoU 0.50 lost against the reference"),
+    _time("p5", "5th percentile of the latency: the machine at its quietest"),
+    _time("p50", "median latency"),
+    _time("p90", "90th percentile of the latency"),
+    _time("p99", "99th percentile of the latency"),
+    _time("mean", "mean latency"),
+    Metric("memory", "MiB", "lower", _POSITIVE, "peak memory of the worker", relative=True),
+    Metric("memory_growth", "MiB", "lower", _NOT_NEGATIVE, "memory gained over many inferences"),
+    _time("cold_start", "from an empty process to the first answer"),
+)
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
+"""Every metric by name."""
+
+_SIMILARITY = {
+    "fp32": 0.99999,
+    "tf32": 0.9999,
+    "fp16": 0.999,
+    "bf16": 0.99,
+    "int8": 0.95,
+    "fp8": 0.95,
+}
+
+# The reason of each number is in docs/settings.md, "Default budgets".
+DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
+    {
+        "cosine": _SIMILARITY,
+        "centred_cosine": _SIMILARITY,
+        "map_drop": {
+            "fp32": 0.001,
+            "tf32": 0.005,
+            "fp16": 0.005,
+            "bf16": 0.01,
+            "int8": 0.02,
+            "fp8": 0.02,
+        },
+        "p5": {"default": "+5%"},
+        "p50": {"default": "+5%"},
+        "memory_growth": {"default": "16 MiB"},
+        "cold_start": {"default": "60 s"},
+    }
+)
+"""Metric -> its default budget, in the form a user would write: the same parser reads both."""

@@ -1,0 +1,119 @@
+"""The shape of the settings: typed, frozen, with every default. Knows neither files nor pytest.
+
+A field's name carries its unit; the TOML key, where it differs, is given by `name=`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from pytest_inferbench.settings.budgets import Budget, Budgets, resolve
+from pytest_inferbench.settings.metrics import METRICS
+
+Count = Annotated[int, Meta(ge=1)]
+Names = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class Seconds(float):
+    """A duration above zero, written "1 s", "500 ms" or as bare seconds."""
+
+
+class Mebibytes(float):
+    """An amount of memory above zero, written "8 GiB", "200 MiB" or as bare MiB."""
+
+
+class Interpreter(str):
+    """A Python: a path, made absolute, or a bare name that is looked up on PATH."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the settings."""
+
+
+class QuantizationSettings(_Table, frozen=True, kw_only=True):
+    """How int8 artifacts are made."""
+
+    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    exclude: tuple[str, ...] = ()
+
+
+class ModelSettings(_Table, frozen=True, kw_only=True):
+    """One model: its file, its task and its data."""
+
+    path: Path
+    task: Literal["detection", "tensors"]
+    data: Path | None = None
+    calibration: Path | None = None
+    samples: Count | None = None
+    calibration_samples: Count = 64
+    shapes: dict[str, tuple[Count, ...]] = {}
+    layout: Literal["auto", "yolov8", "yolov5", "end-to-end"] = "auto"
+    backends: Names | None = None
+    precisions: Names | None = None
+    quantization: QuantizationSettings = QuantizationSettings()
+    budgets: Budgets = field(default_factory=Budgets)
+
+
+class MatrixSettings(_Table, frozen=True, kw_only=True):
+    """Which cells there are, for models that do not say so themselves."""
+
+    backends: Names = ("ort-cpu", "ort-cuda", "ort-trt", "openvino", "trt")
+    precisions: Names = ("fp32", "fp16", "int8")
+
+
+class EnvironmentSettings(_Table, frozen=True, kw_only=True):
+    """Where the workers of some backends run."""
+
+    backends: Names
+    python: Interpreter | None = None
+    hardware: str | None = None
+    ssh: str | None = None
+    env: dict[str, str] = {}
+
+
+class WorkerSettings(_Table, frozen=True, kw_only=True):
+    """The limits that workers are held to."""
+
+    open_timeout_s: Seconds = field(name="open_timeout", default=Seconds(120))
+    call_timeout_s: Seconds = field(name="call_timeout", default=Seconds(60))
+    build_timeout_s: Seconds = field(name="build_timeout", default=Seconds(1800))
+    memory_mib: Mebibytes | None = field(name="memory_limit", default=None)
+
+
+class LatencySettings(_Table, frozen=True, kw_only=True):
+    """How latency is sampled."""
+
+    runs: Annotated[int, Meta(ge=3)] = 5
+    run_s: Seconds = field(name="seconds", default=Seconds(1))
+    warmup_floor_s: Seconds = field(name="warmup_floor", default=Seconds(0.2))
+    warmup_ceiling_s: Seconds = field(name="warmup_ceiling", default=Seconds(5))
+
+
+class Settings(_Table, frozen=True, kw_only=True):
+    """Everything a user can set.
+
+    Attributes:
+        source: The file it came from, None for the defaults; no key of the file.
+    """
+
+    models: dict[str, ModelSettings] = {}
+    matrix: MatrixSettings = MatrixSettings()
+    environments: dict[str, EnvironmentSettings] = {}
+    backends: dict[str, dict[str, Any]] = {}
+    worker: WorkerSettings = WorkerSettings()
+    latency: LatencySettings = LatencySettings()
+    baselines: Path = Path("baselines")
+    cache: Path | None = None
+    lock: Path | None = None
+    source: Path | None = field(name="_source", default=None)
+
+    def budget(self, model: str, metric: str, precision: str, hardware: str) -> Budget | None:
+        """Return the budget of a model's metric at a precision on a hardware, if it has one."""
+        settings = self.models[model]
+        if METRICS[metric].task not in (None, settings.task):
+            return None
+        return resolve(settings.budgets.get(metric, {}), metric, precision, hardware)
