@@ -1,0 +1,1 @@
+"""Recorded sessions, kept in git: one JSON file a model and hardware."""
