@@ -103,7 +103,7 @@ def infer_layout(shape: Sequence[int], classes: int | None = None) -> str:
 
 def decode(
     output: npt.NDArray[Any],
-    layout: str | None = None,
+    layout: str = "auto",
     classes: int | None = None,
     confidence: float = CONFIDENCE,
     *,
@@ -116,7 +116,7 @@ def decode(
 
     Args:
         output: One image's array; a leading axis of 1 may be there or not.
-        layout: A key of `LAYOUTS`; None infers it from the shape.
+        layout: A key of `LAYOUTS`; ``auto`` infers it from the shape.
         classes: How many classes the data set has; checked against the shape.
         confidence: Candidates with a smaller score are left out.
         name: What to call the image in an error.
@@ -125,7 +125,7 @@ def decode(
         InferbenchError: IB-510 for a shape that does not fit, IB-511 for values that are not
             finite, IB-512 for scores that are not probabilities or labels that are not classes.
     """
-    layout = layout or infer_layout(output.shape, classes)
+    layout = infer_layout(output.shape, classes) if layout == "auto" else layout
     table = _table(output, layout, classes, name)
     bad = np.count_nonzero(~np.isfinite(table))
     if bad:
@@ -235,7 +235,7 @@ def detect(
     image_ids: Sequence[int],
     *,
     classes: int | None = None,
-    layout: str | None = None,
+    layout: str = "auto",
     confidence: float = CONFIDENCE,
     iou: float = IOU,
     max_detections: int = MAX_DETECTIONS,
@@ -247,7 +247,7 @@ def detect(
         placements: Where each image lay in the model's input.
         image_ids: What the annotations call each image.
         classes: How many classes the data set has.
-        layout: A key of `LAYOUTS`; None infers it.
+        layout: A key of `LAYOUTS`; ``auto`` infers it.
         confidence: Boxes with a smaller score are left out.
         iou: Above which overlap NMS suppresses; ``end-to-end`` outputs are past theirs already.
         max_detections: The most that are kept of an image.
@@ -266,7 +266,7 @@ def detect(
     found: list[Boxes] = []
     without_area = 0
     for output, placement, image_id in zip(outputs, placements, image_ids, strict=True):
-        chosen = layout or infer_layout(output.shape, classes)
+        chosen = infer_layout(output.shape, classes) if layout == "auto" else layout
         candidates = decode(output, chosen, classes, confidence, name=f"image {image_id}")
         solid = _solid(candidates)
         best = _best(solid, chosen, iou, max_detections)
