@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -49,6 +51,12 @@ class Converter:
     def __init__(self, folder: Path, problems: Problems) -> None:
         self._folder = folder
         self._problems = problems
+        self._readers: dict[Any, Callable[[Any], object]] = {
+            Seconds: lambda value: positive(value, "s"),
+            Mebibytes: lambda value: positive(value, "MiB"),
+            Path: self._path,
+            Interpreter: self._interpreter,
+        }
 
     def table(self, kind: type[_Table], data: Any, *key: str) -> _Table | None:
         """Build one table, without its faulty keys where it has defaults for them."""
@@ -80,6 +88,8 @@ class Converter:
         return kind(**values) if complete else None
 
     def _value(self, kind: Any, value: Any, *key: str) -> Any:
+        if get_origin(kind) in (Union, UnionType):  # TOML has no null: "or None" is the default
+            kind = get_args(kind)[0]
         if kind is Budgets:
             return parse_budgets(
                 value, lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text)
@@ -91,32 +101,33 @@ class Converter:
             inner = get_args(kind)[1]
             tables = {name: self.table(inner, data, *key, name) for name, data in value.items()}
             return {name: table for name, table in tables.items() if table is not None}
-        if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
-            later = LATER_TASKS if key[-1] == "task" else ()
-            self._problems.add(dotted(*key), unknown(value, key[-1], get_args(kind), later))
-            return _FAULTY
         try:
-            return msgspec.convert(value, kind, dec_hook=self._leaf)
-        except msgspec.ValidationError as error:
-            self._add_validation_error(dotted(*key), error)
+            return self._leaf(kind, value, key[-1])
+        except (ValueError, msgspec.ValidationError) as error:
+            self._add_error(dotted(*key), error)
             return _FAULTY
 
-    def _leaf(self, kind: type, value: Any) -> Any:
-        if kind is Seconds:
-            return Seconds(positive(value, "s"))
-        if kind is Mebibytes:
-            return Mebibytes(positive(value, "MiB"))
+    def _leaf(self, kind: Any, value: Any, name: str) -> Any:
+        if reader := self._readers.get(kind):
+            return reader(value)
+        if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
+            later = LATER_TASKS if name == "task" else ()
+            raise ValueError(unknown(value, name, get_args(kind), later))
+        return msgspec.convert(value, kind)
+
+    def _path(self, value: Any) -> Path:
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError(f"expected a path, got {value!r:.60}")
-        if kind is Interpreter and os.sep not in value:
-            return Interpreter(value)
         try:
-            path = self._folder / Path(value).expanduser()
+            return self._folder / Path(value).expanduser()
         except RuntimeError as error:  # ~someone who is not known here
             raise ValueError(f"{value!r:.60}: {error}") from error
-        return Interpreter(path) if kind is Interpreter else path
 
-    def _add_validation_error(self, key: str, error: msgspec.ValidationError) -> None:
+    def _interpreter(self, value: Any) -> str:
+        path = self._path(value)
+        return str(path) if os.sep in value else str(value)
+
+    def _add_error(self, key: str, error: Exception) -> None:
         match = _MSGSPEC_MESSAGE.fullmatch(str(error))
         what, where = (match["what"], match["where"] or "") if match else (str(error), "")
         what = what.replace("`object`", "`table`")

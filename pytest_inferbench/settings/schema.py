@@ -18,16 +18,11 @@ Count = Annotated[int, Meta(ge=1)]
 Names = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
-class Seconds(float):
-    """A duration above zero, written "1 s", "500 ms" or as bare seconds."""
-
-
-class Mebibytes(float):
-    """An amount of memory above zero, written "8 GiB", "200 MiB" or as bare MiB."""
-
-
-class Interpreter(str):
-    """A Python: a path, made absolute, or a bare name that is looked up on PATH."""
+# What is written with a unit or belongs to a folder is read by convert.py, which knows these types
+# by identity; the values are plain floats and strings, fit to be sent to a worker.
+Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare seconds')]
+Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
+Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,9 +73,9 @@ class EnvironmentSettings(_Table, frozen=True, kw_only=True):
 class WorkerSettings(_Table, frozen=True, kw_only=True):
     """The limits that workers are held to."""
 
-    open_timeout_s: Seconds = field(name="open_timeout", default=Seconds(120))
-    call_timeout_s: Seconds = field(name="call_timeout", default=Seconds(60))
-    build_timeout_s: Seconds = field(name="build_timeout", default=Seconds(1800))
+    open_timeout_s: Seconds = field(name="open_timeout", default=120.0)
+    call_timeout_s: Seconds = field(name="call_timeout", default=60.0)
+    build_timeout_s: Seconds = field(name="build_timeout", default=1800.0)
     memory_mib: Mebibytes | None = field(name="memory_limit", default=None)
 
 
@@ -88,9 +83,9 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     """How latency is sampled."""
 
     runs: Annotated[int, Meta(ge=3)] = 5
-    run_s: Seconds = field(name="seconds", default=Seconds(1))
-    warmup_floor_s: Seconds = field(name="warmup_floor", default=Seconds(0.2))
-    warmup_ceiling_s: Seconds = field(name="warmup_ceiling", default=Seconds(5))
+    run_s: Seconds = field(name="seconds", default=1.0)
+    warmup_floor_s: Seconds = field(name="warmup_floor", default=0.2)
+    warmup_ceiling_s: Seconds = field(name="warmup_ceiling", default=5.0)
 
 
 class Settings(_Table, frozen=True, kw_only=True):

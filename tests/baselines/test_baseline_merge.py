@@ -85,6 +85,12 @@ def test_replacing_touches_that_cell_only():
     assert old.sessions("a fp32") == (session(1),)
 
 
+def test_the_oldest_are_dropped():
+    many = [Addition(cell="a fp32", session=session(n)) for n in range(MAX_SESSIONS + 3)]
+    kept = merge(EMPTY, many).sessions("a fp32")
+    assert kept == tuple(addition.session for addition in many[3:])
+
+
 def test_order_is_by_time_not_by_spelling():
     early = Session(recorded="2026-01-01T00:00:00Z", artifact="a" * 64)
     late = Session(recorded="2026-01-01T00:00:00.500+00:00", artifact="a" * 64)

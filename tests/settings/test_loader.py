@@ -121,6 +121,9 @@ def test_everything_that_can_be_written(project):
     assert settings.environments["ort130"].python == str(project / ".venvs/ort-openvino/bin/python")
     assert settings.environments["ort130"].env == {"OMP_NUM_THREADS": "2"}
     assert settings.environments["orin"].python == "python3"
+    # plain types: what goes over a wire knows no subclasses
+    assert type(settings.worker.open_timeout_s) is type(settings.worker.call_timeout_s) is float
+    assert type(settings.environments["ort130"].python) is str
     assert settings.backends == {"ort-cpu": {"intra_op_num_threads": 2}}
     assert (settings.worker.open_timeout_s, settings.worker.memory_mib) == (90, 8192)
     assert (settings.latency.runs, settings.latency.run_s) == (7, 0.5)
@@ -216,6 +219,7 @@ TENSORS = MODEL + 'task = "tensors"\n'
         ("[backends.ort-cpu]\na = nan", "backends.ort-cpu.a", "finite"),
         ("baselines = 3", "baselines", "path"),
         ("baselines = ''", "baselines", "path"),
+        ('cache = "a\\u0000b"', "cache", "path"),
         ("cache = '~nobody-of-this-name/x'", "cache", "home"),
         (TENSORS + "shapes = {x = [0]}", "models.m.shapes[0]", ">= 1"),
         (TENSORS + "samples = 0", "models.m.samples", ">= 1"),
