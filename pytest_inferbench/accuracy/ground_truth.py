@@ -114,14 +114,15 @@ def _checked(truth: GroundTruth) -> GroundTruth:
     _check_named(name, "image", images, [(a.id, a.image_id) for a in truth.annotations])
     _check_named(name, "category", categories, [(a.id, a.category_id) for a in truth.annotations])
     for annotation in truth.annotations:
-        box = annotation.bbox
-        values = [*box, annotation.area or 0.0]
-        if len(box) != 4 or not all(map(math.isfinite, values)) or min(box[2:]) <= 0:
+        box, area = annotation.bbox, annotation.area or 0.0
+        sound = len(box) == 4 and min(box[2:]) > 0 and area >= 0
+        if not sound or not all(map(math.isfinite, [*box, area])):
             raise InferbenchError(
                 "IB-525",
                 f"annotation {annotation.id} of {name} has the bbox {box} "
                 f"and the area {annotation.area}",
-                "a bbox is [x, y, width, height], finite, with a positive width and height",
+                "a bbox is [x, y, width, height], finite, with a positive width and height; "
+                "an area is not negative",
             )
     return truth
 
