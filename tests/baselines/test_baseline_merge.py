@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pytest_inferbench.baselines.schema import (
@@ -43,6 +44,7 @@ additions = st.lists(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(first=additions, second=additions, data=st.data())
 def test_the_order_of_additions_does_not_matter(first, second, data):
     existing = merge(EMPTY, first)
@@ -51,6 +53,7 @@ def test_the_order_of_additions_does_not_matter(first, second, data):
     assert msgspec.json.encode(merge(existing, shuffled)) == expected
 
 
+@hypothesis_settings(deadline=None)
 @given(first=additions, second=additions)
 def test_merging_step_by_step_is_merging_at_once(first, second):
     beside = [msgspec.structs.replace(a, replace=False) for a in (*first, *second)]
@@ -59,6 +62,7 @@ def test_merging_step_by_step_is_merging_at_once(first, second):
     assert merge(steps, beside[len(first) :]) == steps
 
 
+@hypothesis_settings(deadline=None)
 @given(additions=additions)
 def test_what_is_kept(additions):
     merged = merge(EMPTY, additions)

@@ -114,7 +114,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
     ),
     cell=st.text(),
 )
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_written_is_read_back(store, session, cell):
     file = file_with(session, cell=cell)
     store.write(file)

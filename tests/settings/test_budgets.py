@@ -6,6 +6,7 @@ import math
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pytest_inferbench.backends.catalog import PRECISIONS
@@ -120,6 +121,7 @@ def test_every_default_parses_for_every_precision():
 scopes = st.tuples(st.sampled_from([None, *PRECISIONS]), st.sampled_from([None, *HARDWARE]))
 
 
+@hypothesis_settings(deadline=None)
 @given(
     entries=st.dictionaries(scopes, st.integers(1, 10**6), max_size=8),
     hardware_outside=st.booleans(),

@@ -316,6 +316,7 @@ KEYS = [key for path, kind in TABLES.items() for key in _keys(kind, *path)]
 KEYS += [("models", "m", "budgets", metric) for metric in METRICS]
 
 
+@hypothesis_settings(deadline=None)
 @given(key=st.sampled_from(KEYS), data=st.data())
 def test_a_misspelt_key_is_told_with_the_nearest(key, data):
     *path, right = key
@@ -379,12 +380,14 @@ def settings_or_problems(data) -> None:
     assert all("\n" not in line for line in problems.lines())
 
 
+@hypothesis_settings(deadline=None)
 @given(data=st.dictionaries(names, junk, max_size=4))
 @example(data={"models": {"m": {"path": "~\0", "task": "tensors", "data": "\0"}}})
 def test_junk_gives_settings_or_problems_and_nothing_else(data):
     settings_or_problems(data)
 
 
+@hypothesis_settings(deadline=None)
 @given(key=st.sampled_from(KEYS), value=junk)
 def test_junk_at_any_known_key_gives_settings_or_problems(key, value):
     table = {"models": {"m": {"path": os.devnull, "task": "tensors"}}}
@@ -396,7 +399,7 @@ def test_junk_at_any_known_key_gives_settings_or_problems(key, value):
 
 
 @given(text=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_junk_file_gives_settings_or_our_error(tmp_path, text):
     (tmp_path / "inferbench.toml").write_bytes(text)
     try:

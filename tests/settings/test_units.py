@@ -6,6 +6,7 @@ import math
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pytest_inferbench.settings.units import UNITS, positive, quantity
@@ -15,6 +16,7 @@ written = st.sampled_from(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(
     number=st.floats(min_value=1e-9, max_value=1e12),
     pair=written,
@@ -27,6 +29,7 @@ def test_numbers_with_units_round_trip(number, pair, space):
     assert math.isclose(back, number, rel_tol=1e-12)
 
 
+@hypothesis_settings(deadline=None)
 @given(number=st.floats(allow_nan=False, allow_infinity=False), canonical=st.sampled_from([*UNITS]))
 def test_bare_numbers_are_in_the_canonical_unit(number, canonical):
     assert quantity(number, canonical) == number
