@@ -34,13 +34,13 @@ def with_builtin_models(settings: Settings) -> Settings:
 
     from pytest_inferbench.settings.schema import ModelSettings
 
-    model = ModelSettings(path=str(model_path()), task="detection", layout="yolov8")
+    model = ModelSettings(path=model_path(), task="detection", layout="yolov8")
     return msgspec.structs.replace(settings, models={NAME: model})
 
 
 def is_builtin(model: ModelSettings) -> bool:
     """Whether a model is the built-in one, whose data is generated."""
-    return model.data is None and Path(model.path) == model_path()
+    return model.data is None and model.path == model_path()
 
 
 def data_set(cache: ArtifactCache, split: str) -> Path:
@@ -54,7 +54,7 @@ def data_set(cache: ArtifactCache, split: str) -> Path:
         return {"instances": made.name}
 
     artifact = cache.get_or_build(key, {"data set": f"built-in detector, {split}"}, build)
-    return artifact.folder / "instances.json"
+    return Path(artifact.folder, "instances.json")
 
 
 def _load(script: Path) -> ModuleType:

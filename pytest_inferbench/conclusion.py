@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
     """Judge, note, and end the test as the worst verdict says."""
     judgements = handle.judgements()
-    payload = {
+    figures = handle.figures()
+    item.stash[PAYLOAD] = {
         "kind": handle.kind,
         "judgements": [plain(judgement) for judgement in judgements],
-        "figures": handle.figures(),
-        "addition": handle.addition(judgements),
+        "figures": figures,
+        "addition": handle.addition(),
     }
-    item.stash[PAYLOAD] = payload
-    item.user_properties += _properties(judgements, payload["figures"])
+    item.user_properties += _properties(judgements, figures)
+    if not judgements:
+        pytest.skip(f"[IB-616] {cell}: no budget applies to {handle.kind}: it was measured only")
     verdict = worst([judgement.verdict for judgement in judgements])
     if verdict is Verdict.REGRESSED:
         pytest.fail(failure(cell, judgements, handle.context()), pytrace=False)

@@ -55,7 +55,7 @@ def gate_of(config: pytest.Config) -> Gate:
     from pytest_inferbench.plugin import GateHooks
 
     try:
-        gate = Gate.from_config(config)
+        gate = Gate.from_config(config, settings_file(config))
     except InferbenchError as error:
         raise pytest.UsageError(str(error)) from None
     for marker in sorted({marker for cell in gate.cells for marker in cell.markers}):

@@ -13,12 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_inferbench.backends.catalog import CATALOG
 from pytest_inferbench.environments import environment_facts
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     import pytest
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.host_lock import HostLock
+    from pytest_inferbench.reference import Reference
     from pytest_inferbench.settings.schema import ModelSettings, Settings
+    from pytest_inferbench.tasks import Task
+    from pytest_inferbench.worker.client import AnyWorker
+
+
+_FIRST_WORD_S = 2
+_NEXT_WORD_S = 10
+_MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -44,55 +53,65 @@ class Options:
 class Gate:
     """One process's share of a session."""
 
-    def __init__(
-        self, settings: Settings, options: Options, hardware: Hardware, home: Path
-    ) -> None:
+    def __init__(self, settings: Settings, options: Options, hardware: Hardware) -> None:
         """Make the matrix.
 
         Args:
             settings: Checked settings.
             options: What the command line asked for.
             hardware: This host's devices.
-            home: The folder that relative places (baselines) belong to.
         """
         self.settings = settings
         self.options = options
         self.hardware = hardware
-        self.home = home
         self.ledger = Ledger()
         self.comparisons = 1
         self.notices: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | None = None
-        environments = environment_facts(settings, hardware)
-        self.environments = {facts.name: facts for facts in environments}
-        self.cells = build_matrix(
-            [
-                ModelAxes(
-                    name,
-                    model.backends or settings.matrix.backends,
-                    model.precisions or settings.matrix.precisions,
-                )
-                for name, model in settings.models.items()
-            ],
-            environments,
+        self._tasks: dict[str, Task] = {}
+        self._references: dict[str, Reference] = {}
+        self.environments = {facts.name: facts for facts in environment_facts(settings, hardware)}
+        self.cells = tuple(
+            cell
+            for name, model in settings.models.items()
+            for cell in self.matrix_of(
+                name,
+                model.backends or settings.matrix.backends,
+                model.precisions or settings.matrix.precisions,
+            )
         )
 
+    def matrix_of(
+        self, model: str, backends: Sequence[str], precisions: Sequence[str]
+    ) -> tuple[Cell, ...]:
+        """Return the cells of one model over these axes, in the matrix or not."""
+        environments = list(self.environments.values())
+        return build_matrix([ModelAxes(model, backends, precisions)], environments)
+
     @classmethod
-    def from_config(cls, config: pytest.Config) -> Gate:
-        """Make the gate of a pytest run.
+    def from_folder(
+        cls, folder: Path, settings_file: Path | None = None, options: Options | None = None
+    ) -> Gate:
+        """Make the gate of a folder: its settings, or the built-in model where it has none.
 
         Raises:
             InferbenchError: The settings are wrong.
         """
         from pytest_inferbench.builtin import with_builtin_models
-        from pytest_inferbench.entry import settings_file
         from pytest_inferbench.hardware import detect
         from pytest_inferbench.settings import load
 
-        file = settings_file(config)
-        settings = with_builtin_models(load(file))
-        home = file.parent if file else config.rootpath
+        settings = with_builtin_models(load(settings_file or folder, CATALOG))
+        return cls(settings, options or Options(), detect())
+
+    @classmethod
+    def from_config(cls, config: pytest.Config, settings_file: Path | None) -> Gate:
+        """Make the gate of a pytest run.
+
+        Raises:
+            InferbenchError: The settings are wrong.
+        """
         json_path = config.getoption("inferbench_json")
         options = Options(
             require=tuple(config.getoption("inferbench_require")),
@@ -101,7 +120,7 @@ class Gate:
             json_path=Path(config.invocation_params.dir, json_path) if json_path else None,
             in_process=config.getoption("inferbench_in_process"),
         )
-        return cls(settings, options, detect(), home)
+        return cls.from_folder(config.rootpath, settings_file, options)
 
     @cached_property
     def cells_by_id(self) -> dict[str, Cell]:
@@ -113,28 +132,39 @@ class Gate:
         """The store of built artifacts on this host."""
         from pytest_inferbench.artifacts.cache import ArtifactCache, default_root
 
-        folder = self.settings.cache
-        return ArtifactCache(self.home / folder if folder else default_root())
+        return ArtifactCache(self.settings.cache or default_root())
 
     @cached_property
     def baselines(self) -> BaselineStore:
         """The recorded sessions, in git."""
         from pytest_inferbench.baselines.store import BaselineStore
 
-        return BaselineStore(self.home / self.settings.baselines)
+        return BaselineStore(self.settings.baselines)
 
     @cached_property
     def host(self) -> HostLock:
         """The lock that timing takes exclusively and everything else takes shared."""
         from pytest_inferbench.host_lock import HostLock
 
-        folder = self.settings.lock
         default = Path(tempfile.gettempdir()) / f"inferbench-lock-{getpass.getuser()}"
-        return HostLock(self.home / folder if folder else default)
+        return HostLock(self.settings.lock or default)
 
     def model(self, cell: Cell) -> ModelSettings:
         """The settings of a cell's model."""
         return self.settings.models[cell.model]
+
+    def count_comparisons(self, cells: Iterable[Cell]) -> None:
+        """Count the gated comparisons that share the session's error budget."""
+        gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start")
+        self.comparisons = max(
+            1,
+            sum(
+                self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
+                for cell in cells
+                if not cell.cannot_run
+                for metric in gated
+            ),
+        )
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""
@@ -145,8 +175,63 @@ class Gate:
             self._current = CellRun(self, cell)
         return self._current
 
+    def task_of(self, name: str) -> Task:
+        """Return a model's task with its data, shared by all of its cells."""
+        from pytest_inferbench.tasks import make_task
+
+        if name not in self._tasks:
+            self._tasks[name] = make_task(name, self.settings.models[name], self.cache)
+        return self._tasks[name]
+
+    def reference_of(self, name: str) -> Reference:
+        """Return a model's reference, shared by all of its cells."""
+        from pytest_inferbench.reference import Reference
+
+        if name not in self._references:
+            self._references[name] = Reference(self, self.task_of(name))
+        return self._references[name]
+
+    def launch(self, environment: str, modules: Sequence[str]) -> AnyWorker:
+        """Start a worker in an environment, within the settings' limits."""
+        from pytest_inferbench.worker.client import Environment, InProcessWorker, Limits, launch
+
+        if self.options.in_process:
+            return InProcessWorker()
+        declared = self.settings.environments.get(environment)
+        where = Environment(
+            name=environment,
+            python=declared.python if declared else None,
+            env=declared.env if declared else {},
+        )
+        limits = self.settings.worker
+        return launch(
+            where,
+            Limits(
+                open_timeout_s=limits.open_timeout_s,
+                call_timeout_s=limits.call_timeout_s,
+                build_timeout_s=limits.build_timeout_s,
+                memory_mib=limits.memory_mib or most_memory_mib(),
+            ),
+            modules,
+        )
+
+    def waiting(self, what: str, elapsed_s: float) -> None:
+        """Say that something takes long: after two seconds, then every ten."""
+        if int(elapsed_s) == _FIRST_WORD_S or int(elapsed_s) % _NEXT_WORD_S == 0:
+            self.say(f"{what} ({elapsed_s:.0f} s)")
+
     def close(self) -> None:
         """Close the open cell's worker, if any."""
         if self._current is not None:
             self._current.close()
             self._current = None
+
+
+def most_memory_mib() -> float | None:
+    """Return the memory a worker may take when the settings do not say: most of what is free."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    available = next(x for x in text.splitlines() if x.startswith("MemAvailable:"))
+    return int(available.split()[1]) / 1024 * _MEMORY_SHARE

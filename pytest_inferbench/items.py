@@ -42,8 +42,14 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give a test its cells, narrowed by its `inferbench` marker."""
     gate = gate_of(metafunc.config)
     wanted = _wanted(metafunc.definition, gate)
-    parameters = [gate.parameter(cell) for cell in gate.cells if _matches(gate, cell, wanted)]
+    parameters = [_parameter(cell) for cell in gate.cells if _matches(gate, cell, wanted)]
     metafunc.parametrize(_CELL, parameters, indirect=True)
+
+
+def _parameter(cell: Cell) -> Any:
+    # Markers by their exact ids: pytest accepts hyphens, attribute syntax does not.
+    marks = [getattr(pytest.mark, marker) for marker in sorted(cell.markers)]
+    return pytest.param(cell, id=cell.id, marks=marks)
 
 
 def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
@@ -163,7 +169,8 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     cell = cell_of(item)
     if cell is None:
         return
-    vars(report)["inferbench"] = {"cell": cell.id, **item.stash.get(PAYLOAD, {})}
+    concluded: Payload = item.stash.get(PAYLOAD, {})
+    vars(report)["inferbench"] = {"cell": cell.id, **concluded}
     if call.excinfo is not None and isinstance(call.excinfo.value, InferbenchError):
         report.longrepr = f"{cell}: {call.excinfo.value}"
 

@@ -41,7 +41,7 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
 
-    def note(  # noqa: D417
+    def note(
         self,
         nodeid: str,
         *,

@@ -19,9 +19,14 @@ from pytest_inferbench.matrix import Cell
 def matching(expression: str, cells: Sequence[Cell]) -> list[Cell]:
     """Return the cells that a marker expression names, those that cannot run included."""
     compiled = Expression.compile(expression)
-    return [
-        cell for cell in cells if compiled.evaluate(lambda name, **_: name in cell.markers)
-    ]
+
+    def names(cell: Cell) -> bool:
+        def matches(name: str, /, **_: object) -> bool:
+            return name in cell.markers
+
+        return compiled.evaluate(matches)
+
+    return [cell for cell in cells if names(cell)]
 
 
 def unmet(expression: str, cells: Sequence[Cell], ledger: Ledger) -> str | None:

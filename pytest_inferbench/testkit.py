@@ -13,8 +13,9 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
-    from pytest_inferbench.handles import ColdStart, Detections, Handle, Latency, Memory, Similarity
+    from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def detections(_inferbench_run: CellRun) -> Detections:
 @pytest.fixture
 def latency(_inferbench_run: CellRun) -> Latency:
     """The time of one inference over fresh workers: `p50_ms`, `percentile_ms("p99")`."""
-    from pytest_inferbench.handles import Latency
+    from pytest_inferbench.timing import Latency
 
     return Latency(_inferbench_run)
 
@@ -70,7 +71,7 @@ def latency(_inferbench_run: CellRun) -> Latency:
 @pytest.fixture
 def memory(_inferbench_run: CellRun) -> Memory:
     """The peak memory of the cell's worker, and how much it grows: `peak_mib`, `growth_mib`."""
-    from pytest_inferbench.handles import Memory
+    from pytest_inferbench.timing import Memory
 
     return Memory(_inferbench_run)
 
@@ -78,7 +79,7 @@ def memory(_inferbench_run: CellRun) -> Memory:
 @pytest.fixture
 def cold_start(_inferbench_run: CellRun) -> ColdStart:
     """The time from opening the artifact to the first answer: `median_ms`."""
-    from pytest_inferbench.handles import ColdStart
+    from pytest_inferbench.timing import ColdStart
 
     return ColdStart(_inferbench_run)
 

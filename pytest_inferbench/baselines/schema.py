@@ -37,7 +37,7 @@ class Session(
         latency_ms: Statistic -> one figure a run.
         samples: Inferences timed in each run.
         probe_ms: The machine's own speed at each run.
-        memory_mib: Figure by name.
+        memory_mib: Figure -> one value a launch.
         cold_start_ms: Stage -> one figure a launch.
         scores: Accuracy figure by name.
     """
@@ -49,7 +49,7 @@ class Session(
     latency_ms: dict[str, Runs] = {}
     samples: tuple[Annotated[int, Meta(ge=1)], ...] = ()
     probe_ms: tuple[Milliseconds, ...] = ()
-    memory_mib: dict[str, float] = {}
+    memory_mib: dict[str, Runs] = {}
     cold_start_ms: dict[str, Runs] = {}
     scores: dict[str, float] = {}
 
@@ -59,6 +59,14 @@ class Session(
             if self.recorded_at.utcoffset() == timedelta(0):
                 return
         raise ValueError(f"recorded must be ISO 8601 in UTC, not {self.recorded!r:.40}")
+
+    def runs_of(self, metric: str) -> Runs:
+        """Return the figures of a metric as budgets name it, one a run; empty if not recorded."""
+        named = {
+            "memory": self.memory_mib.get("peak"),
+            "cold_start": self.cold_start_ms.get("total"),
+        }
+        return named.get(metric, self.latency_ms.get(metric)) or ()
 
     @property
     def recorded_at(self) -> datetime:

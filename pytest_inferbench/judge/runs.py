@@ -42,9 +42,33 @@ MIN_RUNS = 3
 # in until a cell has MEASURED_FROM sessions. Wide on purpose: a gross regression is heard on the
 # first day, a small one needs sessions or an A/B run.
 DEFAULT_SPREAD: dict[str, dict[str, float]] = {
-    "cpu": {"p5": 0.06, "p50": 0.12, "mean": 0.18, "p90": 0.20, "p99": 0.40},
-    "nvidia": {"p5": 0.02, "p50": 0.03, "mean": 0.05, "p90": 0.06, "p99": 0.15},
-    "jetson": {"p5": 0.03, "p50": 0.04, "mean": 0.06, "p90": 0.08, "p99": 0.20},
+    "cpu": {
+        "p5": 0.06,
+        "p50": 0.12,
+        "mean": 0.18,
+        "p90": 0.20,
+        "p99": 0.40,
+        "memory": 0.02,
+        "cold_start": 0.25,
+    },
+    "nvidia": {
+        "p5": 0.02,
+        "p50": 0.03,
+        "mean": 0.05,
+        "p90": 0.06,
+        "p99": 0.15,
+        "memory": 0.02,
+        "cold_start": 0.25,
+    },
+    "jetson": {
+        "p5": 0.03,
+        "p50": 0.04,
+        "mean": 0.06,
+        "p90": 0.08,
+        "p99": 0.20,
+        "memory": 0.02,
+        "cold_start": 0.25,
+    },
 }
 _OTHER_SPREAD = 0.20
 

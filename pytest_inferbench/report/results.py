@@ -49,7 +49,7 @@ def results(gate: Gate) -> dict[str, Any]:
                 **payload,
             }
         )
-    return _finite(
+    plain: dict[str, Any] = _finite(
         {
             "schema": SCHEMA,
             "inferbench": __version__,
@@ -80,6 +80,7 @@ def results(gate: Gate) -> dict[str, Any]:
             "notices": list(gate.notices),
         }
     )
+    return plain
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The rows that the terminal, Markdown and JSON show: takes cells and the ledger, gives rows. Pure."""
+"""The rows that people read: takes cells and the ledger, gives one row a cell. Pure."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SESSION = Session(
     latency_ms={"p5": (3.21, 3.25, 3.22), "p50": (3.4, 3.5, 3.41)},
     samples=(310, 305, 311),
     probe_ms=(0.31, 0.31, 0.32),
-    memory_mib={"peak": 210.5},
+    memory_mib={"peak": (210.5, 211.0)},
     cold_start_ms={"open": (100.5, 101.0)},
     scores={"map": 0.61},
 )
@@ -52,7 +52,7 @@ EXPECTED = """\
           "samples": [310, 305, 311],
           "probe_ms": [0.31, 0.31, 0.32],
           "memory_mib": {
-            "peak": 210.5
+            "peak": [210.5, 211.0]
           },
           "cold_start_ms": {
             "open": [100.5, 101.0]
@@ -108,7 +108,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
         latency_ms=st.dictionaries(st.text(), milliseconds, max_size=3),
         samples=st.lists(st.integers(1, 2**40), max_size=4).map(tuple),
         probe_ms=milliseconds,
-        memory_mib=st.dictionaries(st.text(), finite, max_size=3),
+        memory_mib=st.dictionaries(st.text(), milliseconds, max_size=3),
         cold_start_ms=st.dictionaries(st.text(), milliseconds, max_size=3),
         scores=st.dictionaries(st.text(), finite, max_size=3),
     ),

@@ -1,0 +1,148 @@
+"""A cell at work: its artifact, its open worker, its outputs, its fresh launches.
+
+Takes a cell and the gate; gives arrays and launches, each made once. Knows how to ask a worker,
+not what is acceptable: budgets are the handles' business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferbench.backends.catalog import CATALOG
+from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.launches import Launch, launch_once, valid
+
+if TYPE_CHECKING:
+    from pytest_inferbench.gate import Gate
+    from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.provision import Artifact
+    from pytest_inferbench.tasks import Sample, Task
+    from pytest_inferbench.worker.client import AnyWorker
+
+# Runs beyond the wanted ones, taken when some were set aside.
+_EXTRA_RUNS = 3
+
+# What leaves no worker behind: died, timed out, over its memory, not started, gone.
+_FATAL = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
+
+
+class CellRun:
+    """Everything that one process does with one cell."""
+
+    def __init__(self, gate: Gate, cell: Cell) -> None:
+        self.gate, self.cell = gate, cell
+        self.info = CATALOG[cell.backend]
+        self.launches: list[Launch] = []
+        self._worker: AnyWorker | None = None
+        self._opened: dict[str, Any] = {}
+        self._broken: InferbenchError | None = None
+
+    @property
+    def task(self) -> Task:
+        """The model's task, with its data."""
+        return self.gate.task_of(self.cell.model)
+
+    @property
+    def inputs(self) -> Sequence[Sample]:
+        """The model's data, sample by sample."""
+        return self.task.inputs
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        """The file that the cell runs, built if this host has not built it yet."""
+        from pytest_inferbench.provision import provide
+
+        with self._once():
+            return provide(self.gate, self.cell, self.task)
+
+    @property
+    def opened(self) -> dict[str, Any]:
+        """What the worker said when it opened the artifact: inputs, outputs, ran, versions."""
+        self._open()
+        return self._opened
+
+    @cached_property
+    def outputs(self) -> Sequence[Sample]:
+        """The outputs for every sample of the model's data."""
+        return [self.infer(sample) for sample in self.inputs]
+
+    def infer(self, sample: Sample) -> dict[str, Any]:
+        """Run one sample; the worker is opened on first use.
+
+        Raises:
+            InferbenchError: The input does not fit, or the worker failed.
+        """
+        worker = self._open()
+        with self._once(_FATAL):
+            return dict(worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays)
+
+    def measure(self, count: int) -> list[Launch]:
+        """Return launches of which `count` count, or as many as this machine lets us have.
+
+        The cell's own worker is closed first and the host's lock taken exclusively, so that one
+        worker runs on this host.
+        """
+        fields = self.open_fields()
+        self.close()
+        most = count + _EXTRA_RUNS
+        with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
+            while len(valid(self.launches)) < count and len(self.launches) < most:
+                self.launches.append(launch_once(self, fields))
+        return self.launches
+
+    def open_fields(self) -> dict[str, Any]:
+        """What `open` must be told for this cell."""
+        users = self.gate.settings.backends.get(self.cell.backend, {})
+        return {
+            "backend_module": self.info.adapter,
+            "artifact": str(self.artifact.path),
+            "options": {**self.info.options, **users},
+            "precision": self.cell.precision,
+        }
+
+    def new_worker(self) -> AnyWorker:
+        """Start a worker that can open this cell."""
+        return self.gate.launch(self.cell.environment, [self.info.adapter or ""])
+
+    def waiting(self, what: str) -> Callable[[float], None]:
+        """Return what says, about once a second, that something takes long."""
+        return lambda elapsed_s: self.gate.waiting(f"{self.cell}: {what}", elapsed_s)
+
+    def close(self) -> None:
+        """Close the worker, if it is open."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def _open(self) -> AnyWorker:
+        if self._worker is None:
+            fields = self.open_fields()
+            with self._once():
+                self._worker = self.new_worker()
+                reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
+                self._opened = reply.fields
+        assert self._worker is not None
+        return self._worker
+
+    @contextlib.contextmanager
+    def _once(self, fatal: frozenset[str] | None = None) -> Iterator[None]:
+        """What broke the cell is not tried again: its later tests fail at once, and say so.
+
+        Args:
+            fatal: The codes that break it; None means any.
+        """
+        if self._broken is not None:
+            first = self._broken
+            raise InferbenchError(
+                first.code, f"not run, for the cell broke before: {first.message}", first.hint
+            )
+        try:
+            yield
+        except InferbenchError as error:
+            if fatal is None or error.code in fatal:
+                self._broken = error
+                self.close()
+            raise

@@ -1,0 +1,104 @@
+"""One run of a cell: a fresh worker, opened, warmed, sampled, closed.
+
+Takes a cell's run and what to open; gives one `Launch`. Knows neither budgets nor baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
+
+STATISTICS = ("p5", "p50", "p90", "p99", "mean")
+
+# Above these a run is set aside: somebody else had the machine while it was measured.
+MOST_STEAL_SHARE = 0.05
+MOST_OTHER_SHARE = 0.25
+
+# Inputs that are taken in turn, so that no cache holds the answer.
+_ROTATED_INPUTS = 4
+
+# Calls over which memory is watched: enough to show a leak of 100 KB a call, bounded in time.
+_GROWTH_CALLS = 200
+_GROWTH_BUDGET_MS = 1000.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one fresh worker showed.
+
+    Attributes:
+        latency_ms: Each of `STATISTICS`.
+        samples: How many timings they come from.
+        cold_start_ms: From opening the artifact to the first answer.
+        peak_mib: The worker's peak resident memory.
+        growth_mib: Memory gained over repeated inferences after warm-up.
+        probe_ms: The machine's own speed beside it.
+        versions: What ran, by distribution.
+        set_aside: Why the run does not count; empty when it does.
+    """
+
+    latency_ms: dict[str, float]
+    samples: int
+    cold_start_ms: float
+    peak_mib: float
+    growth_mib: float
+    probe_ms: float
+    versions: dict[str, str]
+    set_aside: str = ""
+
+
+def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
+    """Measure one fresh worker."""
+    from pytest_inferbench.worker.protocol import pack_samples
+
+    latency = run.gate.settings.latency
+    rotated = pack_samples(run.inputs[:_ROTATED_INPUTS])
+    first = run.inputs[0]
+    with run.new_worker() as worker:
+        opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields
+        answered = worker.call("infer", {}, first, on_wait=run.waiting("first inference")).fields
+        sampled = worker.call(
+            "sample",
+            {
+                "duration_s": latency.run_s,
+                "warmup_floor_s": latency.warmup_floor_s,
+                "warmup_ceiling_s": latency.warmup_ceiling_s,
+                "packed": True,
+            },
+            rotated,
+            timeout_s=latency.run_s
+            + latency.warmup_ceiling_s
+            + run.gate.settings.worker.call_timeout_s,
+            on_wait=run.waiting("sample"),
+        ).fields
+        figures = sampled["percentiles_ms"]
+        calls = int(min(_GROWTH_CALLS, max(10, _GROWTH_BUDGET_MS / figures["mean"])))
+        grown = worker.call("memory", {"calls": calls}, first).fields
+    return Launch(
+        latency_ms={name: figures[name] for name in STATISTICS},
+        samples=sampled["samples"],
+        cold_start_ms=opened["open_ms"] + answered["infer_ms"],
+        peak_mib=grown["peak_mib"],
+        growth_mib=grown["growth_mib"],
+        probe_ms=sampled["probe_ms"],
+        versions=opened["versions"],
+        set_aside=why_set_aside(sampled["steal_share"], sampled["other_share"]),
+    )
+
+
+def why_set_aside(steal_share: float, other_share: float) -> str:
+    """Return why a run beside so much foreign load does not count; empty when it does."""
+    if steal_share > MOST_STEAL_SHARE:
+        return f"the hypervisor took {steal_share:.0%} of the CPU"
+    if other_share > MOST_OTHER_SHARE:
+        return f"other processes used {other_share:.0%} of the CPU"
+    return ""
+
+
+def valid(launches: Sequence[Launch]) -> list[Launch]:
+    """Return the runs that count."""
+    return [launch for launch in launches if not launch.set_aside]

@@ -1,0 +1,92 @@
+"""Sessions to record: takes a cell's launches, gives plain sessions; then writes them, once a file.
+
+Only the process that saw every report writes. Knows no budget.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferbench import __version__
+from pytest_inferbench.launches import STATISTICS, Launch
+
+if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.gate import Gate
+
+
+def figures_of(launch: Launch) -> dict[str, float]:
+    """Return a launch's figures by the names that budgets use."""
+    return {
+        **launch.latency_ms,
+        "memory": launch.peak_mib,
+        "cold_start": launch.cold_start_ms,
+    }
+
+
+def new_session(
+    run: CellRun, launches: Sequence[Launch], reason: str, scores: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return a session as plain types, as it will stand in the baseline file."""
+    versions = launches[0].versions if launches else {}
+    return {
+        "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "reason": reason,
+        "artifact": run.artifact.sha256,
+        "environment": {
+            "inferbench": __version__,
+            "python": platform.python_version(),
+            **run.gate.hardware.facts,
+            **versions,
+        },
+        "latency_ms": {
+            name: [_short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
+        },
+        "samples": [launch.samples for launch in launches],
+        "probe_ms": [_short(launch.probe_ms) for launch in launches],
+        "memory_mib": {"peak": [_short(launch.peak_mib) for launch in launches]},
+        "cold_start_ms": {"total": [_short(launch.cold_start_ms) for launch in launches]},
+        "scores": {k: _short(v) for k, v in scores.items() if math.isfinite(v)},
+    }
+
+
+def record(gate: Gate) -> list[str]:
+    """Write what the ledger holds; return a line for every cell: old -> new.
+
+    Raises:
+        InferbenchError: A file could not be read or written; what it held is untouched.
+    """
+    import msgspec
+
+    from pytest_inferbench.baselines.schema import Addition, Session
+
+    lines = []
+    for entry, plain in gate.ledger.additions():
+        cell = gate.cells_by_id[entry.cell or ""]
+        session = msgspec.convert(plain, Session)
+        file = gate.baselines.read(cell.hardware, cell.model)
+        earlier = file.sessions(cell.baseline_key) if file else ()
+        replace = gate.options.update == "replace"
+        addition = Addition(cell=cell.baseline_key, session=session, replace=replace)
+        gate.baselines.add(cell.hardware, cell.model, addition)
+        old = f"{_p50(earlier[-1]):.4g} ms" if earlier else "nothing"
+        lines.append(f"recorded {cell}: p50 {old} -> {_p50(session):.4g} ms")
+    for path in gate.baselines.flush():
+        lines.append(f"wrote {path}")
+    if not lines:
+        lines.append("--update-baselines: no cell was recorded")
+    return lines
+
+
+def _p50(session: Any) -> float:
+    return float(statistics.median(session.latency_ms["p50"]))
+
+
+def _short(value: float) -> float:
+    """Seven digits are more than any clock gives, and read well in a diff."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,232 @@
+"""What a test holds for time and memory: figures over fresh workers, with their judgements.
+
+Takes a cell's run, its budgets and its recorded sessions; gives figures, judgements, and the
+session to record. The statistics are in `judge/runs.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferbench.handles import Handle, Similarity
+from pytest_inferbench.judge.runs import StoredSessions, judge_objective, judge_stored
+from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
+from pytest_inferbench.launches import STATISTICS, Launch, valid
+from pytest_inferbench.recording import figures_of, new_session
+
+if TYPE_CHECKING:
+    from pytest_inferbench.baselines.schema import Session
+    from pytest_inferbench.settings.budgets import Budget
+
+
+class RunsHandle(Handle):
+    """Figures that come from launching the cell afresh several times."""
+
+    metrics: tuple[str, ...] = ()
+
+    @cached_property
+    def _stored(self) -> tuple[Session, ...]:
+        cell = self._run.cell
+        file = self._run.gate.baselines.read(cell.hardware, cell.model)
+        return file.sessions(cell.baseline_key) if file else ()
+
+    @cached_property
+    def _launches(self) -> list[Launch]:
+        return valid(self._run.measure(self._run.gate.settings.latency.runs))
+
+    @cached_property
+    def _unlike(self) -> list[Judgement]:
+        """What speaks against recording this cell: a baseline of wrong outputs is none."""
+        return [j for j in Similarity(self._run).judgements() if j.verdict is Verdict.REGRESSED]
+
+    def judgements(self) -> list[Judgement]:
+        """Judge every budgeted metric; under `--update-baselines`, record instead of comparing."""
+        stored = self._stored  # a baseline that cannot be read fails before anything is measured
+        updating = self._run.gate.options.update is not None
+        if updating and self._unlike:
+            return self._unlike
+        judged = [
+            self._judge(budget, self._launches, stored)
+            for metric in self.metrics
+            if (budget := self._budget(metric)) is not None
+        ]
+        return [self._confirmed(judgement) for judgement in judged]
+
+    def addition(self) -> dict[str, Any] | None:
+        """The session to record, unless the cell's outputs are wrong."""
+        gate = self._run.gate
+        if gate.options.update is None or self._unlike or not self._launches:
+            return None
+        scores = Similarity(self._run).figures()
+        return new_session(self._run, self._launches, gate.options.reason, scores)
+
+    def context(self) -> Mapping[str, str]:
+        """Say what differs from when the baseline was recorded, and what to do."""
+        lines = {}
+        aside = [launch.set_aside for launch in self._run.launches if launch.set_aside]
+        if aside:
+            lines["set aside"] = f"{len(aside)} runs: {aside[0]}"
+        if self._stored:
+            last = self._stored[-1]
+            now = new_session(self._run, self._launches, "", {})
+            lines["differs from the baseline"] = _differences(last, now) or "nothing recorded"
+            lines["what to do"] = (
+                "find the cause, or accept it with --update-baselines --inferbench-reason '...'"
+            )
+        return lines
+
+    def _judge(
+        self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
+    ) -> Judgement:
+        runs = [figures_of(launch)[budget.metric] for launch in launches]
+        gate, cell = self._run.gate, self._run.cell
+        if budget.kind == "absolute":
+            return judge_objective(budget, runs, gate.comparisons)
+        judgement = judge_stored(
+            budget,
+            runs,
+            _sessions_of(budget.metric, stored, self._label),
+            hardware=cell.hardware,
+            comparisons=gate.comparisons,
+            probe_ms=statistics.median(launch.probe_ms for launch in launches)
+            if launches
+            else None,
+        )
+        recording = gate.options.update is not None and launches
+        return _recorded(judgement) if recording else judgement
+
+    @property
+    def _label(self) -> str:
+        cell, gate = self._run.cell, self._run.gate
+        path = gate.baselines.path(cell.hardware, cell.model)
+        last = self._stored[-1].recorded[:10] if self._stored else ""
+        return (
+            f"{len(self._stored)} recorded sessions ({path.parent.name}/{path.name}, last {last})"
+        )
+
+    def _confirmed(self, judgement: Judgement) -> Judgement:
+        """Believe a regression only when as many fresh launches again say the same."""
+        if judgement.verdict is not Verdict.REGRESSED:
+            return judgement
+        wanted = len(self._launches)
+        again = valid(self._run.measure(2 * wanted))[wanted:]
+        budget = self._budget(judgement.metric)
+        assert budget is not None
+        second = self._judge(budget, again, self._stored)
+        if second.verdict is Verdict.REGRESSED:
+            return judgement
+        return dataclasses.replace(
+            judgement,
+            verdict=Verdict.INCONCLUSIVE,
+            code="IB-615",
+            detail=f"{len(again)} further runs did not confirm it ({second.detail})",
+        )
+
+
+class Latency(RunsHandle):
+    """The time of one inference."""
+
+    kind = "latency"
+    metrics = STATISTICS
+
+    def percentile_ms(self, statistic: str) -> float:
+        """Return a statistic (p5, p50, p90, p99, mean): the median over the runs."""
+        return statistics.median(launch.latency_ms[statistic] for launch in self._launches)
+
+    @property
+    def p50_ms(self) -> float:
+        """The median latency."""
+        return self.percentile_ms("p50")
+
+    def figures(self) -> dict[str, float]:
+        """Every statistic, and what the same launches showed beside it."""
+        if not self._launches:
+            return {}
+        return {
+            **{f"{name}_ms": self.percentile_ms(name) for name in STATISTICS},
+            "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
+            "samples": sum(launch.samples for launch in self._launches),
+            "runs": len(self._launches),
+        }
+
+
+class Memory(RunsHandle):
+    """What the worker takes and whether it stops growing."""
+
+    kind = "memory"
+    metrics = ("memory",)
+
+    @property
+    def peak_mib(self) -> float:
+        """The peak resident memory: the median over the runs."""
+        return statistics.median(launch.peak_mib for launch in self._launches)
+
+    @property
+    def growth_mib(self) -> float:
+        """The least growth of any run: what every run gained."""
+        return min(launch.growth_mib for launch in self._launches)
+
+    def judgements(self) -> list[Judgement]:
+        """Judge the peak against its baseline and the growth against its limit."""
+        judgements = super().judgements()
+        growth = self._budget("memory_growth")
+        if growth is not None and self._launches:
+            judgements.append(judge_absolute(growth, self.growth_mib))
+        return judgements
+
+    def figures(self) -> dict[str, float]:
+        """Peak and growth."""
+        if not self._launches:
+            return {}
+        return {"peak_mib": self.peak_mib, "growth_mib": self.growth_mib}
+
+
+class ColdStart(RunsHandle):
+    """The time from opening the artifact to the first answer."""
+
+    kind = "cold_start"
+    metrics = ("cold_start",)
+
+    @property
+    def median_ms(self) -> float:
+        """The median over the runs."""
+        return statistics.median(launch.cold_start_ms for launch in self._launches)
+
+    def figures(self) -> dict[str, float]:
+        """The cold start."""
+        return {"cold_start_ms": self.median_ms} if self._launches else {}
+
+
+def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSessions:
+    """Return the recorded runs of a metric; sessions that did not record it are left out."""
+    with_it = [
+        (runs, statistics.median(session.probe_ms))
+        for session in stored
+        if (runs := session.runs_of(metric)) and session.probe_ms
+    ]
+    return StoredSessions([runs for runs, _ in with_it], [probe for _, probe in with_it], label)
+
+
+def _recorded(judgement: Judgement) -> Judgement:
+    old = "nothing" if judgement.baseline is None else f"{judgement.baseline:.4g} {judgement.unit}"
+    return dataclasses.replace(
+        judgement,
+        verdict=Verdict.PASS,
+        code="IB-702",
+        detail=f"recorded: {old} -> {judgement.value:.4g} {judgement.unit}",
+    )
+
+
+def _differences(last: Session, now: Mapping[str, Any]) -> str:
+    """Name what of the environment is not as it was recorded."""
+    environment = {**now["environment"], "artifact": now["artifact"][:12]}
+    before = {**last.environment, "artifact": last.artifact[:12]}
+    return ", ".join(
+        f"{name} {before.get(name, 'absent')} -> {environment.get(name, 'absent')}"
+        for name in sorted(before.keys() | environment.keys())
+        if before.get(name) != environment.get(name)
+    )

@@ -1,0 +1,71 @@
+"""What the plugin's tests share: a project folder with a small real model and quick settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+QUICK = """
+cache = ".cache"
+lock = ".lock"
+
+[matrix]
+backends = ["ort-cpu"]
+precisions = ["fp32"]
+
+[latency]
+runs = 3
+seconds = "150 ms"
+warmup_ceiling = "300 ms"
+"""
+
+MODEL = """
+[models.net]
+path = "net.onnx"
+task = "tensors"
+samples = 8
+"""
+
+
+def write_model(path, *, layers=6, seed=0, size=32):
+    """Write a small convolutional net, about a millisecond of real work on two cores."""
+    rng = np.random.default_rng(seed)
+    nodes, weights, name = [], [], "x"
+    for i in range(layers):
+        channels = 3 if i == 0 else 16
+        weight = rng.normal(0, (2 / (channels * 9)) ** 0.5, (16, channels, 3, 3))
+        weights.append(numpy_helper.from_array(weight.astype(np.float32), f"w{i}"))
+        nodes.append(helper.make_node("Conv", [name, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"]))
+        name = f"r{i}"
+    nodes.append(helper.make_node("ReduceMean", [name], ["y"], axes=[2, 3], keepdims=0))
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, size, size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 16])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 10
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def project(pytester):
+    """A folder with one model and settings that measure quickly."""
+    write_model(pytester.path / "net.onnx")
+    (pytester.path / "inferbench.toml").write_text(QUICK + MODEL)
+    return pytester
+
+
+@pytest.fixture
+def gate(project):
+    """Run pytest in the project, in a process of its own."""
+
+    def run(*arguments, timeout=120):
+        return project.runpytest_subprocess("-p", "no:randomly", *arguments, timeout=timeout)
+
+    return run

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pytest_inferbench.ledger import Ledger, count_by_code
+
+
+def judgement(verdict, code):
+    return {"verdict": verdict, "code": code}
+
+
+def test_a_failure_in_any_phase_stays():
+    ledger = Ledger()
+    for outcome in ("passed", "failed", "passed"):
+        ledger.note("t", outcome=outcome, payload={"cell": "c"})
+    (entry,) = ledger
+    assert entry.outcome == "failed"
+    assert entry.reached_verdict
+
+
+def test_a_skip_is_no_verdict_and_keeps_its_reason():
+    ledger = Ledger()
+    ledger.note("t", outcome="passed", payload={"cell": "c"})
+    ledger.note("t", outcome="skipped", reason="why", payload={"cell": "c"})
+    ledger.note("t", outcome="passed", payload={"cell": "c"})
+    (entry,) = ledger.of_cell("c")
+    assert (entry.outcome, entry.reason) == ("skipped", "why")
+    assert ledger.is_all_silent()
+
+
+def test_one_foreign_test_is_enough_not_to_be_silent():
+    ledger = Ledger()
+    ledger.note("ours", outcome="skipped", payload={"cell": "c"})
+    assert ledger.is_all_silent()
+    ledger.note("theirs", outcome="passed")
+    assert not ledger.is_all_silent()
+
+
+def test_nothing_at_all_is_not_silent():
+    assert not Ledger().is_all_silent()
+
+
+def test_one_addition_a_cell():
+    ledger = Ledger()
+    for test in ("latency", "memory"):
+        ledger.note(test, outcome="passed", payload={"cell": "c", "addition": {"from": test}})
+    assert [addition for _, addition in ledger.additions()] == [{"from": "memory"}]
+
+
+def test_only_what_was_not_reached_is_counted():
+    ledger = Ledger()
+    found = [judgement("pass", "IB-600"), judgement("missing", "IB-701")]
+    ledger.note("t", outcome="skipped", payload={"cell": "c", "judgements": found})
+    assert count_by_code(ledger.ours) == {"missing IB-701": 1}
