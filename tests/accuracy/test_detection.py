@@ -226,3 +226,9 @@ def test_end_to_end_outputs_are_past_their_nms():
 def test_outputs_placements_and_images_must_pair_up(outputs, placements, ids):
     with pytest.raises(InferbenchError, match="IB-513"):
         detect([yolov8([])] * outputs, [WHOLE] * placements, ids, layout="yolov8")
+
+
+def test_the_confidence_is_the_smallest_score_that_counts():
+    output = yolov8([(50, 40, 20, 10, {0: s}) for s in (0.0005, 0.002, 0.25, 0.5)])
+    assert decode(output, "yolov8").scores.tolist() == pytest.approx([0.002, 0.25, 0.5])
+    assert decode(output, "yolov8", confidence=0.25).scores.tolist() == [0.25, 0.5]

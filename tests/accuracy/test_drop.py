@@ -149,3 +149,34 @@ def test_one_image_has_no_interval(scenes):
     scores = evaluate(scene.truth, scene.detect())
     with pytest.raises(InferbenchError, match="over 1 image has no interval"):
         map_drop(scores, scores)
+
+
+def test_false_detections_count_against_an_image(scenes, make_detections):
+    scene = scenes(1)
+    scene.dataset["annotations"] = [
+        {"id": i, "image_id": image, "category_id": 10, "bbox": [10, 10, 20, 20]}
+        for i, image in enumerate((7, 14))
+    ]
+    right = [(image, [10, 10, 30, 30], 0.75, 0) for image in (7, 14)]
+    half = (14, [10, 10, 30, 24.5], 0.5, 0)  # IoU 0.725: right at five thresholds of ten
+    good = evaluate(scene.truth, make_detections(scene.image_ids, right))
+    bad = evaluate(
+        scene.truth,
+        make_detections(scene.image_ids, [right[0], half, (7, [90, 90, 99, 99], 0.5, 0)]),
+    )
+    figures = {
+        loss.image_id: (loss.reference, loss.candidate) for loss in map_drop(good, bad).worst_images
+    }
+    assert figures == {14: (0.75, pytest.approx(0.0)), 7: (0.75, pytest.approx(0.25))}
+
+
+def test_draws_without_any_object_are_left_out(scenes, make_detections):
+    scene = scenes(1, images=3)
+    scene.dataset["annotations"] = [
+        {"id": 1, "image_id": 7, "category_id": 10, "bbox": [10, 10, 20, 20]}
+    ]
+    good = evaluate(scene.truth, make_detections([7, 14, 21], [(7, [10, 10, 30, 30], 0.9, 0)]))
+    bad = evaluate(scene.truth, make_detections([7, 14, 21], []))
+    found = map_drop(good, bad, resamples=200)
+    assert 100 < found.resamples < 200  # a draw misses one image of three 8 times in 27
+    assert (found.low, found.high) == pytest.approx((1.0, 1.0))
