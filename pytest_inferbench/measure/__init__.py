@@ -1,0 +1,1 @@
+"""What is measured inside the worker: time, memory, and the machine they were taken on."""

@@ -1,0 +1,107 @@
+"""The machine while it measures: takes a root path, gives its speed and who else used it.
+
+Knows nothing of models. A slower machine must not be mistaken for slower code, nor a neighbour's
+load for either.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+PROBE_REPEATS = 60
+_PROBE_LOOPS = 4000
+_PROBE_FLOATS = 32_768
+_PROBE_PASSES = 8
+
+
+def probe_ms() -> float:
+    """Return the 5th percentile of the times of a fixed, single-threaded piece of work.
+
+    Half of it is interpreted, half is float arithmetic in cache. Comparable between runs of the
+    same Python and numpy.
+    """
+    a = np.linspace(0.0, 1.0, _PROBE_FLOATS, dtype=np.float32)
+    b = np.empty_like(a)
+    times_ms = []
+    for _ in range(PROBE_REPEATS):
+        started = time.perf_counter_ns()
+        total = 0
+        for i in range(_PROBE_LOOPS):
+            total += i * i
+        for _ in range(_PROBE_PASSES):
+            np.multiply(a, 1.5, out=b)
+            np.add(a, b, out=b)
+            np.sqrt(b, out=b)
+        times_ms.append((time.perf_counter_ns() - started) / 1e6)
+    return float(np.percentile(times_ms, 5))
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """The machine's CPU time so far, over all cores, in seconds."""
+
+    total_s: float
+    busy_s: float
+    steal_s: float
+
+    @classmethod
+    def read(cls, root: str = "/") -> CpuTimes:
+        """Read the first line of ``/proc/stat``."""
+        with Path(root, "proc/stat").open() as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        user, nice, system, idle, iowait, irq, softirq, steal = (*ticks, *[0] * (8 - len(ticks)))
+        busy = user + nice + system + irq + softirq
+        hertz = os.sysconf("SC_CLK_TCK")
+        return cls((busy + idle + iowait + steal) / hertz, busy / hertz, steal / hertz)
+
+
+@dataclass(frozen=True)
+class CpuShares:
+    """Shares of all cores' time, 0 to 1: taken by the hypervisor, used by strangers."""
+
+    steal: float
+    other: float
+
+
+def cpu_shares(before: CpuTimes, after: CpuTimes, own_s: float) -> CpuShares:
+    """Return who had the machine between two readings, while we used `own_s` of it."""
+    total_s = after.total_s - before.total_s
+    if total_s <= 0:
+        return CpuShares(0.0, 0.0)
+    other_s = max(0.0, after.busy_s - before.busy_s - own_s)
+    return CpuShares((after.steal_s - before.steal_s) / total_s, other_s / total_s)
+
+
+class CpuWatch:
+    """Watches from its making until `shares` is asked for."""
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = root
+        self._before = CpuTimes.read(root)
+        self._own_before_s = own_cpu_s(root)
+
+    def shares(self) -> CpuShares:
+        """Return who had the machine meanwhile."""
+        own_s = own_cpu_s(self._root) - self._own_before_s
+        return cpu_shares(self._before, CpuTimes.read(self._root), own_s)
+
+
+def own_cpu_s(root: str = "/") -> float:
+    """Return the CPU time of this process and everything below it, ended children included."""
+    times: dict[int, tuple[int, float]] = {}
+    for entry in Path(root, "proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+            except OSError:
+                continue  # it ended meanwhile
+            times[int(entry.name)] = (int(fields[1]), sum(map(float, fields[11:15])))
+    ours = {os.getpid()}
+    while more := {pid for pid, (parent, _) in times.items() if parent in ours} - ours:
+        ours |= more
+    return sum(times[pid][1] for pid in ours if pid in times) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,1 @@
+"""The process boundary: nothing a backend does can reach the pytest process but a reply."""

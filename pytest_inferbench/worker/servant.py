@@ -1,0 +1,211 @@
+"""Verbs: takes one with fields and arrays, gives fields and arrays; knows no process or frame.
+
+One artifact is open at a time. The same class serves in a worker and, for a debugger, in the
+pytest process itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from pytest_inferbench.backends.contract import Backend
+from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.measure import machine, memory, sampling
+from pytest_inferbench.worker.protocol import Array, unpack_samples
+
+Fields = dict[str, Any]
+Arrays = dict[str, Array]
+Answer = tuple[Fields, Arrays]
+
+
+class Servant:
+    """What a worker can do; each public method is a verb."""
+
+    def __init__(self) -> None:
+        self._backend: Backend | None = None
+        self._start_mib = memory.rss_mib()
+
+    def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
+        """Do what a verb says.
+
+        Raises:
+            InferbenchError: There is no such verb, or one of its fields is missing or unknown.
+        """
+        method: Callable[..., Answer] | None = self._verbs().get(verb)
+        if method is None:
+            raise InferbenchError(
+                "IB-311", f"a worker has no verb {verb!r}", f"It has: {', '.join(self._verbs())}."
+            )
+        try:
+            bound = inspect.signature(method).bind(arrays, **fields)
+        except TypeError as error:
+            raise InferbenchError("IB-311", f"the verb {verb!r}: {error}") from error
+        return method(*bound.args, **bound.kwargs)
+
+    def _verbs(self) -> dict[str, Callable[..., Answer]]:
+        return {
+            "hello": self.hello,
+            "build": self.build,
+            "open": self.open,
+            "infer": self.infer,
+            "sample": self.sample,
+            "memory": self.memory,
+            "close": self.close,
+        }
+
+    def hello(self, _arrays: Arrays, *, distributions: list[str] | None = None) -> Answer:
+        """Tell who answers: Python, numpy, platform, pid, versions of named distributions."""
+        return {
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "numpy": np.__version__,
+            "platform": platform.platform(),
+            "machine": platform.machine(),
+            "pid": os.getpid(),
+            "cpus": len(os.sched_getaffinity(0)),
+            "distributions": _versions(distributions or []),
+        }, {}
+
+    def build(
+        self, arrays: Arrays, *, family: str, recipe: Fields, model: str, output: str
+    ) -> Answer:
+        """Make an artifact; the arrays are calibration samples stacked on their first axis."""
+        module = f"pytest_inferbench.artifacts.recipes_{family}"
+        try:
+            recipes = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise InferbenchError(
+                "IB-312",
+                f"no recipes for the family {family!r} were sent to this worker",
+                f"Launch it with modules=[{module!r}].",
+            ) from error
+        started = time.perf_counter()
+        built: Fields = recipes.build(recipe, model, output, arrays)
+        return {**built, "build_ms": _since_ms(started), "peak_mib": memory.peak_mib()}, {}
+
+    def open(
+        self,
+        _arrays: Arrays,
+        *,
+        backend_module: str,
+        artifact: str,
+        options: Fields | None = None,
+        precision: str = "fp32",
+    ) -> Answer:
+        """Open an artifact with ``module:Class``; the time includes the runtime's import."""
+        if self._backend is not None:
+            raise InferbenchError("IB-313", "an artifact is already open", "Close it first.")
+        started = time.perf_counter()
+        backend = _backend_class(backend_module)()
+        backend.open(artifact, options or {}, precision)
+        self._backend = backend
+        return {
+            "open_ms": _since_ms(started),
+            "inputs": [spec.as_fields() for spec in backend.inputs],
+            "outputs": [spec.as_fields() for spec in backend.outputs],
+            "ran": backend.describe(),
+            "versions": _versions([*backend.distributions, "numpy"]),
+        }, {}
+
+    def infer(self, arrays: Arrays) -> Answer:
+        """Run once, checked."""
+        backend = self._open_backend()
+        started = time.perf_counter()
+        outputs = backend.infer(arrays)
+        return {"infer_ms": _since_ms(started)}, outputs
+
+    def sample(
+        self,
+        arrays: Arrays,
+        *,
+        duration_s: float,
+        warmup_floor_s: float = 0.1,
+        warmup_ceiling_s: float = 5.0,
+        max_calls: int = 1_000_000,
+        packed: bool = False,
+    ) -> Answer:
+        """Time the backend; with `packed`, the arrays are several inputs, taken in turn."""
+        backend = self._open_backend()
+        runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
+        probe_before_ms = machine.probe_ms()
+        watch = machine.CpuWatch()
+        samples = sampling.sample(
+            runs,
+            duration_s=duration_s,
+            warmup_floor_s=warmup_floor_s,
+            warmup_ceiling_s=warmup_ceiling_s,
+            max_calls=max_calls,
+            synchronize=backend.synchronize,
+        )
+        shares = watch.shares()
+        return {
+            **samples.as_fields(),
+            "percentiles_ms": sampling.percentiles_ms(samples.ns),
+            "probe_ms": min(probe_before_ms, machine.probe_ms()),
+            "steal_share": shares.steal,
+            "other_share": shares.other,
+            "peak_mib": memory.peak_mib(),
+        }, {"ns": samples.ns}
+
+    def memory(self, arrays: Arrays, *, calls: int = 0) -> Answer:
+        """Tell resident and peak memory, and its growth over a number of calls."""
+        growth_mib = 0.0
+        if calls:
+            growth_mib = memory.growth_mib(self._open_backend().prepare(arrays), calls)
+        return {
+            "start_mib": self._start_mib,
+            "rss_mib": memory.rss_mib(),
+            "peak_mib": memory.peak_mib(),
+            "growth_mib": growth_mib,
+            "calls": calls,
+        }, {}
+
+    def close(self, _arrays: Arrays) -> Answer:
+        """Close the artifact, if one is open."""
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
+        return {}, {}
+
+    def _open_backend(self) -> Backend:
+        if self._backend is None:
+            raise InferbenchError("IB-313", "no artifact is open", "Open one first.")
+        return self._backend
+
+
+def _backend_class(name: str) -> type[Backend]:
+    module, _, attribute = name.partition(":")
+    found = getattr(importlib.import_module(module), attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise InferbenchError(
+            "IB-314",
+            f"{name!r} names no Backend",
+            "Write `module:Class`, a subclass of pytest_inferbench.backends.contract.Backend.",
+        )
+    return found
+
+
+def _versions(names: list[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _since_ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3
