@@ -1,0 +1,295 @@
+"""Keeps what was built: takes a key and a builder, gives a verified folder; knows not its contents.
+
+An entry is `<root>/<key[:2]>/<key>/`, with the size and SHA-256 of every file in its `meta.json`.
+It appears by one rename, built once however many processes ask, and whatever of it is not exactly
+as written is built anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pytest_inferbench.artifacts.inspect import sha256_of
+from pytest_inferbench.errors import InferbenchError
+
+_META = "meta.json"
+_WAIT_S = 1.0
+
+# Files whose contents this process has hashed, with what would show that they changed since.
+_verified: dict[Path, tuple[str, tuple[int, int, int]]] = {}
+
+
+@dataclass(frozen=True)
+class CachedArtifact:
+    """A verified entry.
+
+    Attributes:
+        folder: Where it is.
+        files: What was built, `meta.json` apart.
+        meta: ``key``, ``describe``, ``facts`` (what the builder told), ``files``, ``built_at``.
+        built: Whether it was built just now.
+        rebuilt_because: What was wrong with the entry that it replaces; empty if there was none.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    meta: dict[str, Any]
+    built: bool = False
+    rebuilt_because: str = ""
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """What a listing shows; `built_at` is in seconds since the epoch, 0 where nothing tells."""
+
+    key: str
+    size_bytes: int
+    built_at: float
+    describe: dict[str, Any]
+
+
+class ArtifactCache:
+    """The store of one host."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get_or_build(
+        self,
+        key: str,
+        describe: Mapping[str, object],
+        build: Callable[[Path], Mapping[str, object]],
+        on_wait: Callable[[float], object] | None = None,
+    ) -> CachedArtifact:
+        """Return the entry of a key, built on first use.
+
+        Args:
+            key: Names the content; hexadecimal.
+            describe: For listings; plain JSON types.
+            build: Fills a given empty folder and returns facts for `meta.json`.
+            on_wait: Called about every second, with the seconds so far, while another process
+                builds this very entry.
+
+        Raises:
+            InferbenchError: IB-420 the disk is full; IB-421 the folder cannot be written to;
+                IB-422 the builder left nothing; or what the builder raised. Nothing half is left.
+        """
+        folder = self._folder(key)
+        found = _verify(folder, key)
+        if isinstance(found, CachedArtifact):
+            return found
+        with self._explained(describe):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(folder, on_wait):
+                found = _verify(folder, key)
+                if isinstance(found, CachedArtifact):
+                    return found
+                meta = _build(folder, key, describe, build)
+        return CachedArtifact(folder, _files(folder, meta), meta, built=True, rebuilt_because=found)
+
+    def entries(self) -> list[CacheEntry]:
+        """List what there is, sound or not, oldest first."""
+        folders = (path for path in self.root.glob("??/*") if self._is_entry(path))
+        return sorted(map(_entry, folders), key=lambda entry: (entry.built_at, entry.key))
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove entries, and what interrupted builds left of them.
+
+        Raises:
+            InferbenchError: IB-421 the folder cannot be written to.
+        """
+        for key in keys:
+            folder = self._folder(key)
+            if folder.parent.is_dir():
+                with self._explained({}), _locked(folder, None):
+                    _clear(folder)
+
+    def total_bytes(self) -> int:
+        """The size of everything below the root, interrupted builds included."""
+        return _size_bytes(self.root)
+
+    def _folder(self, key: str) -> Path:
+        if len(key) < 8 or not set(key) <= set("0123456789abcdef"):
+            raise ValueError(f"{key!r} is not a hexadecimal key")
+        return self.root / key[:2] / key
+
+    @staticmethod
+    def _is_entry(path: Path) -> bool:
+        return path.is_dir() and path.name.startswith(path.parent.name)
+
+    @contextmanager
+    def _explained(self, describe: Mapping[str, object]) -> Iterator[None]:
+        """Turn what the file system refuses into an error that says what to do."""
+        what = ", ".join(f"{name} {value}" for name, value in describe.items()) or "an entry"
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _disk_full(self.root, what) from error
+            if error.filename is None or not Path(str(error.filename)).is_relative_to(self.root):
+                raise
+            raise InferbenchError(
+                "IB-421",
+                f"the artifact cache {self.root} cannot be written to: {error}",
+                "Set INFERBENCH_CACHE, or `cache` in the settings, to a folder of yours.",
+            ) from error
+
+
+def default_root(env: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's cache folder."""
+    if env.get("INFERBENCH_CACHE"):
+        return Path(env["INFERBENCH_CACHE"]).expanduser().absolute()
+    base = Path(env.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "inferbench"
+
+
+def _disk_full(folder: Path, what: str) -> InferbenchError:
+    """Return the error for a build that ran out of space."""
+    free_mib = shutil.disk_usage(folder if folder.exists() else folder.parent).free / 2**20
+    return InferbenchError(
+        "IB-420",
+        f"the disk is full: {what} did not fit into {folder} ({free_mib:.0f} MiB free)",
+        "Make room (`inferbench cache --clear`), or set INFERBENCH_CACHE to another disk.",
+    )
+
+
+@contextmanager
+def _locked(folder: Path, on_wait: Callable[[float], object] | None) -> Iterator[None]:
+    lock = FileLock(f"{folder}.lock")
+    started = time.monotonic()
+    while True:
+        try:
+            lock.acquire(timeout=_WAIT_S)
+            break
+        except Timeout:
+            if on_wait:
+                on_wait(time.monotonic() - started)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(
+    folder: Path,
+    key: str,
+    describe: Mapping[str, object],
+    build: Callable[[Path], Mapping[str, object]],
+) -> dict[str, Any]:
+    """Fill a folder beside, make it durable, and rename it into place; the lock is held."""
+    _clear(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=folder.parent))
+    try:
+        facts = build(temporary)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        if not files:
+            raise InferbenchError("IB-422", f"building {dict(describe)} left no file")
+        meta: dict[str, Any] = {
+            "key": key,
+            "describe": dict(describe),
+            "facts": dict(facts),
+            "files": {
+                path.relative_to(temporary).as_posix(): {
+                    "size_bytes": path.stat().st_size,
+                    "sha256": sha256_of(path),
+                }
+                for path in files
+            },
+            "built_at": time.time(),
+        }
+        meta = json.loads(json.dumps(meta))  # as the next process will read it
+        text = json.dumps({**meta, "sha256": _digest(meta)}, indent=1)
+        (temporary / _META).write_text(text, encoding="utf-8")
+        for path in (*temporary.rglob("*"), temporary):
+            _sync(path)
+        temporary.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
+        temporary.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return meta
+
+
+def _verify(folder: Path, key: str) -> CachedArtifact | str:
+    """Return the entry, or what is wrong with it: empty if there is none."""
+    if not folder.is_dir():
+        return ""
+    try:
+        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        if meta.pop("sha256") != _digest(meta) or meta["key"] != key:
+            return f"{_META} was altered"
+        for name, expected in meta["files"].items():
+            fault = _file_fault(folder / name, expected)
+            if fault:
+                return f"{name} {fault}"
+    except FileNotFoundError:
+        return f"{_META} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{_META} cannot be read ({error})"
+    return CachedArtifact(folder, _files(folder, meta), meta)
+
+
+def _file_fault(path: Path, expected: Mapping[str, Any]) -> str:
+    try:
+        stat = path.stat()
+        if stat.st_size != expected["size_bytes"]:
+            return f"has {stat.st_size} bytes instead of {expected['size_bytes']}"
+        seen = (expected["sha256"], (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        if _verified.get(path) != seen:
+            if sha256_of(path) != expected["sha256"]:
+                return "has other contents than were written"
+            _verified[path] = seen
+    except FileNotFoundError:
+        return "is missing"
+    return ""
+
+
+def _files(folder: Path, meta: Mapping[str, Any]) -> tuple[Path, ...]:
+    return tuple(folder / name for name in meta["files"])
+
+
+def _digest(meta: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def _clear(folder: Path) -> None:
+    """Remove an entry and what interrupted builds left; the lock is held, so nobody builds it."""
+    for path in (*folder.parent.glob(f".{folder.name}.*"), folder):
+        if path.exists():
+            shutil.rmtree(path)
+
+
+def _entry(folder: Path) -> CacheEntry:
+    try:
+        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        built_at, describe = float(meta["built_at"]), dict(meta["describe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        built_at, describe = 0.0, {"damaged": "will be rebuilt"}
+    return CacheEntry(folder.name, _size_bytes(folder), built_at, describe)
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
