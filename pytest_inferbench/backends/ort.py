@@ -61,12 +61,15 @@ class OnnxRuntime(Backend):
         provider_options = dict(options.get("provider_options", {}))
         if provider == "CUDAExecutionProvider" and precision == "fp32":
             provider_options.setdefault("use_tf32", "0")
-        self._session = ort.InferenceSession(
-            artifact,
-            _session_options(ort, options),
-            [(provider, provider_options)],
-            enable_fallback=0,
-        )
+        session_options = _session_options(ort, options)
+        try:
+            self._session = ort.InferenceSession(
+                artifact, session_options, [(provider, provider_options)], enable_fallback=0
+            )
+        except Exception as error:
+            raise InferbenchError(
+                "IB-326", f"ONNX Runtime {ort.__version__} could not load {artifact}: {error}"
+            ) from error
         self._session.disable_fallback()
         ran = self._session.get_providers()
         if ran[0] != provider:
@@ -106,7 +109,13 @@ def _session_options(ort: Any, options: Mapping[str, Any]) -> Any:
         if key not in _KNOWN:
             raise unknown_option(key, _KNOWN)
         if key in _PLAIN:
-            setattr(made, key, value)
+            try:
+                setattr(made, key, value)
+            except TypeError as error:
+                kind = type(getattr(made, key)).__name__
+                raise InferbenchError(
+                    "IB-323", f"option {key!r} cannot be {value!r}", f"It takes {kind}."
+                ) from error
         elif key in _ENUMS:
             setattr(made, key, _member(getattr(ort, _ENUMS[key]), key, str(value)))
     for key, value in options.get("session_config", {}).items():

@@ -129,7 +129,6 @@ def _arm(read_fd: int, write_fd: int, parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked for before a timeout's kill
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _read(fd: int, size: int) -> bytearray | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.worker.failures import WorkerError, death, raised
-from pytest_inferbench.worker.gateway import diagnosed, end_gateway, start_gateway
+from pytest_inferbench.worker.gateway import TOKEN, diagnosed, end_gateway, start_gateway
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -159,8 +160,9 @@ class Worker:
         self.supervisor_pid: int = gateway._io.popen.pid
         self._gateway = gateway
         self._end = ""
+        self._token = uuid.uuid4().hex
         # Also runs when this process exits, or when nobody holds the worker any more.
-        self._finalizer = weakref.finalize(self, end_gateway, gateway, os.getpid())
+        self._finalizer = weakref.finalize(self, end_gateway, gateway, os.getpid(), self._token)
 
     def call(
         self,
@@ -224,7 +226,8 @@ class Worker:
         from pytest_inferbench.worker import child, supervisor
 
         self._channel = self._gateway.remote_exec(supervisor)
-        self._channel.send((["-c", child.BOOTSTRAP], {**_CHILD_ENV, **self.environment.env}))
+        env = {**_CHILD_ENV, **self.environment.env, TOKEN: self._token}
+        self._channel.send((["-c", child.BOOTSTRAP], env))
         _, self.pid = self._receive(time.monotonic(), timeout_s, None)
         self._send((timeout_s, None), bundle)
         self.call("hello", timeout_s=timeout_s)

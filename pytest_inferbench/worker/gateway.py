@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.worker.failures import WorkerError, unreachable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.worker.client import Environment
 
 OLDEST_PYTHON = (3, 10)
+TOKEN = "INFERBENCH_WORKER"
 _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 _CLOSE_S = 5.0
 _DIAGNOSIS_S = 15.0
@@ -52,19 +55,24 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
         if io.popen.poll() is not None:  # execnet takes most failures for success
             raise EOFError("its connection closed")
     except (OSError, EOFError, AssertionError, HostNotFound) as error:
-        io.kill()
-        io.wait()
+        _discard(io)
         raise diagnosed(environment, f"{type(error).__name__}: {error}") from error
     except BaseException:
-        io.kill()
+        _discard(io)
         raise
     finally:
         giving_up.cancel()
     return gateway
 
 
-def end_gateway(gateway: Any, owner_pid: int) -> None:
-    """End a gateway and all below it, in bounded time; forked copies of the owner do nothing."""
+def end_gateway(gateway: Any, owner_pid: int, token: str) -> None:
+    """End a gateway and all below it, in bounded time; forked copies of the owner do nothing.
+
+    Args:
+        gateway: What `start_gateway` returned.
+        owner_pid: The process that it belongs to.
+        token: The value of `TOKEN` in the worker's environment.
+    """
     if os.getpid() != owner_pid:
         return
     io = gateway._io
@@ -81,6 +89,8 @@ def end_gateway(gateway: Any, owner_pid: int) -> None:
     gateway.join(timeout=1.0)
     with contextlib.suppress(OSError, ValueError):
         io.close_read()
+    if io.popen.returncode != 0:
+        _kill_marked(token)
 
 
 def diagnosed(environment: Environment, symptom: str) -> WorkerError:
@@ -121,6 +131,27 @@ def _reading(done: subprocess.CompletedProcess[str], symptom: str) -> tuple[str,
             "Silence banners and profile scripts for shells that are not interactive.",
         )
     return symptom, ""
+
+
+def _discard(io: Any) -> None:
+    io.kill()
+    io.wait()
+    for pipe in (io.popen.stdin, io.popen.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+
+def _kill_marked(token: str) -> None:
+    """Kill what a supervisor that was killed itself has left on this host."""
+    mark = f"{TOKEN}={token}".encode()
+    found = True
+    while found:
+        found = False
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    found = True
 
 
 def _python(environment: Environment) -> str:

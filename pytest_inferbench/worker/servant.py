@@ -84,7 +84,7 @@ class Servant:
         try:
             recipes = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name != module:
+            if not f"{module}.".startswith(f"{error.name}."):
                 raise
             raise InferbenchError(
                 "IB-312",

@@ -81,6 +81,7 @@ class Supervisor:
         self.memory_mib: float | None = None
         self.peak_mib = 0.0
         self.ticks = 0
+        self.family = {self.child.pid}
 
     def serve(self) -> None:
         """Relay until the channel ends or the child does."""
@@ -99,8 +100,11 @@ class Supervisor:
             alive = self.child.poll() is None
         finally:
             kill_descendants(self.child)
+        if reason == "orphaned":
+            os._exit(1)  # execnet itself would wait for the end of the channel
         if reason != "closed":
-            self._read_log()
+            while self._read_log():
+                pass
             code = self.child.returncode
             facts = {
                 "reason": reason,
@@ -136,9 +140,9 @@ class Supervisor:
         self._write_child()
         if self.log_fd in ready and not self._read_log():
             self.selector.unregister(self.log_fd)
-        if self.from_fd in ready:
-            return None if self._relay_reply() else "ended"
-        return self._broken_limit()
+        if self.from_fd in ready:  # what a dying child still said comes before its death
+            return self._broken_limit() if self._relay_reply() else "ended"
+        return "ended" if self.child.poll() is not None else self._broken_limit()
 
     def _patience_s(self) -> float:
         if self.deadline is None:
@@ -147,10 +151,8 @@ class Supervisor:
         return max(0.0, min(tick, self.deadline - time.monotonic()))
 
     def _broken_limit(self) -> str | None:
-        if self.child.poll() is not None:
-            return "ended"
-        if os.getppid() != self.parent:
-            return "closed"
+        if os.getppid() != self.parent:  # a fork of the controller may still hold the channel open
+            return "orphaned"
         if self.deadline is None:
             return None
         if self.memory_mib is not None:
@@ -203,11 +205,11 @@ class Supervisor:
     def _read_log(self) -> bool:
         """Keep the last of what the child printed; return False at its end."""
         try:
-            while data := os.read(self.log_fd, _LOG_BYTES):
-                self.log = (self.log + data)[-_LOG_BYTES:]
+            data = os.read(self.log_fd, _LOG_BYTES)
         except BlockingIOError:
-            return True
-        return False
+            return False
+        self.log = (self.log + data)[-_LOG_BYTES:]
+        return bool(data)
 
     def _ask_where(self) -> None:
         """Have a hanging child print its Python stacks; faulthandler needs no GIL for that."""
@@ -267,8 +269,8 @@ def rss_mib(pid: int) -> float:
 
 def serve(channel: Any, command: list[str], env: dict[str, str]) -> None:
     """Be the supervisor of one child until the channel ends."""
-    for name in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)  # the controller's to answer; ours is the channel's end
+    for name in (signal.SIGINT, signal.SIGHUP):  # the controller's to answer, not ours; and not
+        signal.signal(name, lambda *_: None)  # SIG_IGN, which the child would inherit
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Supervisor(channel, command, env).serve()
 

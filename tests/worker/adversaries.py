@@ -75,13 +75,27 @@ def ignore_sigterm():
 def print_megabytes():
     for _ in range(100):
         os.write(1, b"noise on fd 1\n" * 8000)
-        print("noise on stdout " * 1000)
-        print("noise on stderr " * 1000, file=sys.stderr)
+        sys.stdout.write("noise on stdout\n" * 1000)
+        sys.stderr.write("noise on stderr\n" * 1000)
+
+
+def print_forever():
+    while True:
+        os.write(2, b"noise without end\n" * 4000)
+
+
+def answer_forever():
+    while True:
+        for fd in range(3, 64):
+            try:
+                os.write(fd, b"\x0f" * 4096)
+            except OSError:
+                continue
 
 
 def print_and_die():
     print_megabytes()
-    print("the last words", flush=True)
+    sys.stdout.write("the last words\n")
     os.abort()
 
 
@@ -141,7 +155,7 @@ def grandchildren_then_hang():
 
 
 def slow():
-    time.sleep(2.5)
+    time.sleep(1.5)
 
 
 def not_an_array():

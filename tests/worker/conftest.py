@@ -1,4 +1,4 @@
-"""Nothing may be left of a worker: every process it starts carries a mark, looked for afterwards."""
+"""Nothing may be left of a worker: its processes carry a mark, which is looked for afterwards."""
 
 from __future__ import annotations
 

@@ -87,9 +87,10 @@ def test_a_terminals_ctrl_c_reaches_the_whole_group_and_is_no_different(mark, le
     assert not left_of(mark, 0.0)
 
 
-def test_a_supervisor_that_is_killed_takes_the_child_along(mark, left_of):
-    process, pid, supervisor_pid = controller("hold_the_gil", INFER)
-    wait_for_hang(pid, 0)
+@pytest.mark.parametrize("deed", ["hold_the_gil", "grandchildren_then_hang"])
+def test_a_supervisor_that_is_killed_takes_all_along(mark, left_of, deed):
+    process, pid, supervisor_pid = controller(deed, INFER)
+    wait_for_hang(pid, 2 if deed.startswith("grand") else 0)
     os.kill(supervisor_pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=10)
     assert "[IB-301]" in stderr
@@ -112,7 +113,8 @@ def test_a_forked_copy_of_the_controller_does_not_end_its_worker(mark):
 import os
 pid = os.fork()
 if pid == 0:
-    sys.exit(0)
+    worker.close()
+    os._exit(0)
 os.waitpid(pid, 0)
 {INFER}
 print("answered")
@@ -126,13 +128,13 @@ def test_a_fork_that_outlives_the_controller_does_not_keep_its_worker(mark, left
     then = """
 import os, signal, time
 if os.fork() == 0:
-    time.sleep(4)
+    time.sleep(2.5)
     os._exit(0)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     process, pid, supervisor_pid = controller("nothing", then)
     process.wait(5)
-    deadline = time.monotonic() + 3.0  # the fork holds the pipe's other end for 4 s
+    deadline = time.monotonic() + 2.0  # the fork holds the pipe's other end for longer
     while any(map(psutil.pid_exists, (pid, supervisor_pid))) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not psutil.pid_exists(pid)

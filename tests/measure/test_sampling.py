@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import gc
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from pytest_inferbench.measure.sampling import SHORTEST_SAMPLE_NS, percentiles_ms, sample
+
+QUICK = {"duration_s": 0.1, "warmup_floor_s": 0.02, "warmup_ceiling_s": 0.5}
+
+
+def spin(microseconds: float):
+    def run() -> None:
+        end = time.perf_counter_ns() + int(microseconds * 1000)
+        while time.perf_counter_ns() < end:
+            pass
+
+    return run
+
+
+def test_each_call_of_a_slow_model_is_one_sample():
+    calls: list[int] = []
+    run = spin(300)
+
+    def counted() -> None:
+        calls.append(1)
+        run()
+
+    samples = sample(counted, **QUICK)
+    assert samples.calls_per_sample == 1
+    assert samples.ns.dtype == np.int64
+    assert len(calls) == samples.warmup_calls + len(samples.ns)
+    assert samples.ns.min() >= 300_000 - samples.overhead_ns
+
+
+def test_a_fast_model_is_called_several_times_a_clock_read_and_told_by_the_call():
+    fast, slow = sample(spin(2), **QUICK), sample(spin(8), **QUICK)
+    assert fast.calls_per_sample > slow.calls_per_sample > 1
+    ratio = np.percentile(slow.ns, 5) / np.percentile(fast.ns, 5)
+    assert 1.5 < ratio < 4.5
+    lowest = np.percentile(fast.ns, 5)
+    assert lowest * fast.calls_per_sample > 0.5 * SHORTEST_SAMPLE_NS
+
+
+def test_nothing_costs_next_to_nothing_and_never_less():
+    samples = sample(lambda: None, **QUICK)
+    assert samples.ns.min() >= 0
+    assert np.median(samples.ns) < samples.overhead_ns + 1000
+    assert samples.overhead_ns > 0
+
+
+def test_the_collector_is_off_while_sampling_and_as_before_after():
+    seen: set[bool] = set()
+    assert gc.isenabled()
+    sample(lambda: seen.add(gc.isenabled()), **QUICK)
+    assert seen == {False}
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        sample(lambda: None, **QUICK)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_collector_is_on_again_after_an_error():
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        sample(fail, **QUICK)
+    assert gc.isenabled()
+
+
+def test_warm_up_lasts_until_it_gets_no_faster():
+    started = time.perf_counter()
+
+    def warming() -> None:  # faster by a tenth every 10 ms, until 0.3 s
+        spin(3000 * 0.9 ** (min(0.3, time.perf_counter() - started) / 0.01))()
+
+    samples = sample(warming, **{**QUICK, "warmup_ceiling_s": 5.0})
+    assert samples.warmup_s > 0.3
+    assert samples.warmup_steady
+    assert np.median(samples.ns) < 1_000_000
+
+
+def test_warm_up_that_never_settles_ends_at_its_ceiling_and_says_so():
+    started = time.perf_counter()
+
+    def ever_faster() -> None:
+        spin(20_000 * 0.5 ** ((time.perf_counter() - started) / 0.1))()
+
+    samples = sample(ever_faster, duration_s=0.01, warmup_floor_s=0.0, warmup_ceiling_s=0.3)
+    assert not samples.warmup_steady
+    assert samples.warmup_s >= 0.3
+
+
+@pytest.mark.parametrize(("microseconds", "most"), [(200, 7), (2, 60), (1, 5)])
+def test_calls_are_limited(microseconds, most):
+    samples = sample(spin(microseconds), **{**QUICK, "duration_s": 5.0}, max_calls=most)
+    assert 1 <= len(samples.ns) * samples.calls_per_sample <= most
+
+
+def test_one_sample_is_taken_however_short_the_time():
+    samples = sample(spin(30_000), duration_s=0.0, warmup_floor_s=0.0, warmup_ceiling_s=0.0)
+    assert len(samples.ns) == 1
+    assert samples.warmup_calls == 1
+
+
+@pytest.mark.parametrize("microseconds", [1, 200])
+def test_several_inputs_take_turns(microseconds):
+    counts = [0, 0, 0]
+
+    def counting(index: int):
+        run = spin(microseconds)
+
+        def call() -> None:
+            counts[index] += 1
+            run()
+
+        return call
+
+    samples = sample([counting(i) for i in range(3)], **QUICK)
+    assert max(counts) - min(counts) <= 2 * samples.calls_per_sample
+    assert sum(counts) == samples.warmup_calls + len(samples.ns) * samples.calls_per_sample
+
+
+def test_synchronizing_is_part_of_a_sample():
+    waits: list[int] = []
+    samples = sample(lambda: None, **QUICK, synchronize=lambda: (waits.append(1), spin(100)()))
+    assert len(waits) == samples.warmup_calls + len(samples.ns)
+    assert samples.calls_per_sample == 1
+    assert np.percentile(samples.ns, 5) > 90_000
+
+
+@given(npst.arrays(np.int64, st.integers(1, 50), elements=st.integers(0, 10**12)))
+def test_percentiles_are_ordered_and_within_the_samples(ns):
+    figures = percentiles_ms(ns)
+    ordered = [figures[name] for name in ("min", "p5", "p50", "p90", "p99")]
+    assert ordered == sorted(ordered)
+    low, high = ns.min() / 1e6, ns.max() / 1e6
+    assert figures["min"] == low
+    assert low * (1 - 1e-9) <= figures["mean"] <= high * (1 + 1e-9)
+    assert ordered[-1] <= high * (1 + 1e-9)
+
+
+def test_percentiles_of_known_samples():
+    figures = percentiles_ms(np.arange(101, dtype=np.int64) * 1_000_000)
+    assert figures == pytest.approx(
+        {"p5": 5.0, "p50": 50.0, "p90": 90.0, "p99": 99.0, "mean": 50.0, "min": 0.0}
+    )
