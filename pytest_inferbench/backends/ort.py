@@ -10,21 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pytest_inferbench.backends.contract import Array, Backend, TensorSpec, unknown_option
+from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
+from pytest_inferbench.backends.ort_options import ERRORS_ONLY, session_options
 from pytest_inferbench.errors import InferbenchError
 
-_ERRORS_ONLY = 3
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
-_PLAIN = (
-    "intra_op_num_threads",
-    "inter_op_num_threads",
-    "enable_cpu_mem_arena",
-    "enable_mem_pattern",
-    "enable_mem_reuse",
-    "use_deterministic_compute",
-)
-_ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
-_KNOWN = (*_PLAIN, *_ENUMS, "provider", "provider_options", "session_config")
 
 
 class OnnxRuntime(Backend):
@@ -48,7 +38,7 @@ class OnnxRuntime(Backend):
         import onnxruntime as ort
 
         ort.disable_telemetry_events()
-        ort.set_default_logger_severity(_ERRORS_ONLY)
+        ort.set_default_logger_severity(ERRORS_ONLY)
         provider = str(options.get("provider", "CPUExecutionProvider"))
         if provider not in ort.get_available_providers():
             raise InferbenchError(
@@ -61,10 +51,10 @@ class OnnxRuntime(Backend):
         provider_options = dict(options.get("provider_options", {}))
         if provider == "CUDAExecutionProvider" and precision == "fp32":
             provider_options.setdefault("use_tf32", "0")
-        session_options = _session_options(ort, options)
+        chosen = session_options(ort, options)
         try:
             self._session = ort.InferenceSession(
-                artifact, session_options, [(provider, provider_options)], enable_fallback=0
+                artifact, chosen, [(provider, provider_options)], enable_fallback=0
             )
         except Exception as error:
             raise InferbenchError(
@@ -100,38 +90,6 @@ class OnnxRuntime(Backend):
             "intra_op_num_threads": chosen.intra_op_num_threads,
             "graph_optimization_level": chosen.graph_optimization_level.name,
         }
-
-
-def _session_options(ort: Any, options: Mapping[str, Any]) -> Any:
-    made = ort.SessionOptions()
-    made.log_severity_level = _ERRORS_ONLY
-    for key, value in options.items():
-        if key not in _KNOWN:
-            raise unknown_option(key, _KNOWN)
-        if key in _PLAIN:
-            try:
-                setattr(made, key, value)
-            except TypeError as error:
-                kind = type(getattr(made, key)).__name__
-                raise InferbenchError(
-                    "IB-323", f"option {key!r} cannot be {value!r}", f"It takes {kind}."
-                ) from error
-        elif key in _ENUMS:
-            setattr(made, key, _member(getattr(ort, _ENUMS[key]), key, str(value)))
-    for key, value in options.get("session_config", {}).items():
-        made.add_session_config_entry(key, str(value))
-    return made
-
-
-def _member(enum: Any, key: str, value: str) -> Any:
-    names = {
-        name.lower().removeprefix("ort_").removeprefix("enable_"): name for name in enum.__members__
-    }
-    if value.lower() not in names:
-        raise InferbenchError(
-            "IB-323", f"option {key!r} cannot be {value!r}", f"It can be: {', '.join(names)}."
-        )
-    return enum.__members__[names[value.lower()]]
 
 
 def _specs(arguments: Sequence[Any]) -> tuple[TensorSpec, ...]:

@@ -1,0 +1,58 @@
+"""ONNX Runtime's session options: takes a table of settings, gives `SessionOptions` or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_inferbench.backends.contract import unknown_option
+from pytest_inferbench.errors import InferbenchError
+
+ERRORS_ONLY = 3
+_PLAIN = (
+    "intra_op_num_threads",
+    "inter_op_num_threads",
+    "enable_cpu_mem_arena",
+    "enable_mem_pattern",
+    "enable_mem_reuse",
+    "use_deterministic_compute",
+)
+_ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
+_KNOWN = (*_PLAIN, *_ENUMS, "provider", "provider_options", "session_config")
+
+
+def session_options(ort: Any, options: Mapping[str, Any]) -> Any:
+    """Return the runtime's own object.
+
+    Raises:
+        InferbenchError: An option is unknown, or cannot have its value (IB-323).
+    """
+    made = ort.SessionOptions()
+    made.log_severity_level = ERRORS_ONLY
+    for key, value in options.items():
+        if key not in _KNOWN:
+            raise unknown_option(key, _KNOWN)
+        if key in _PLAIN:
+            try:
+                setattr(made, key, value)
+            except TypeError as error:
+                kind = type(getattr(made, key)).__name__
+                raise InferbenchError(
+                    "IB-323", f"option {key!r} cannot be {value!r}", f"It takes {kind}."
+                ) from error
+        elif key in _ENUMS:
+            setattr(made, key, _member(getattr(ort, _ENUMS[key]), key, str(value)))
+    for key, value in options.get("session_config", {}).items():
+        made.add_session_config_entry(key, str(value))
+    return made
+
+
+def _member(enum: Any, key: str, value: str) -> Any:
+    names = {
+        name.lower().removeprefix("ort_").removeprefix("enable_"): name for name in enum.__members__
+    }
+    if value.lower() not in names:
+        raise InferbenchError(
+            "IB-323", f"option {key!r} cannot be {value!r}", f"It can be: {', '.join(names)}."
+        )
+    return enum.__members__[names[value.lower()]]
