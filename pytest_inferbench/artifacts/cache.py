@@ -212,8 +212,7 @@ def _build(
             "built_at": time.time(),
         }
         meta = json.loads(json.dumps(meta))  # as the next process will read it
-        text = json.dumps({**meta, "sha256": _digest(meta)}, indent=1)
-        (temporary / _META).write_text(text, encoding="utf-8")
+        (temporary / _META).write_text(_sealed(meta), encoding="utf-8")
         for path in (*temporary.rglob("*"), temporary):
             _sync(path)
         temporary.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
@@ -230,8 +229,10 @@ def _verify(folder: Path, key: str) -> CachedArtifact | str:
     if not folder.is_dir():
         return ""
     try:
-        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
-        if meta.pop("sha256") != _digest(meta) or meta["key"] != key:
+        text = (folder / _META).read_text(encoding="utf-8")
+        meta = json.loads(text)
+        del meta["sha256"]
+        if text != _sealed(meta) or meta["key"] != key:
             return f"{_META} was altered"
         for name, expected in meta["files"].items():
             fault = _file_fault(folder / name, expected)
@@ -263,8 +264,10 @@ def _files(folder: Path, meta: Mapping[str, Any]) -> tuple[Path, ...]:
     return tuple(folder / name for name in meta["files"])
 
 
-def _digest(meta: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+def _sealed(meta: Mapping[str, Any]) -> str:
+    """Return the text of `meta.json`: with a hash of itself, so that no change goes unseen."""
+    digest = hashlib.sha256(json.dumps(meta).encode()).hexdigest()
+    return json.dumps({**meta, "sha256": digest}, indent=1)
 
 
 def _clear(folder: Path) -> None:

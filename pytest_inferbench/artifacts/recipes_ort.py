@@ -48,7 +48,8 @@ def build(
     Raises:
         InferbenchError: IB-430 no calibration samples; IB-431 they do not fit the inputs; IB-432
             an excluded node does not exist; IB-433 ONNX Runtime could not build it, or refuses
-            what it built; IB-434 nothing was converted; IB-435 no recipe; IB-420 the disk is full.
+            what it built; IB-434 nothing was converted; IB-435 no recipe; IB-436
+            calibration met NaN or infinity; IB-420 the disk is full.
     """
     recipes: dict[str, Callable[..., dict[str, Any]]] = {"fp16": _fp16, "int8": _int8}
     precision = str(recipe["precision"])
@@ -139,6 +140,7 @@ def _int8(
             extra_options={"CalibStridedMinMax": 1},
         )
     model = onnx.load(str(output), load_external_data=False)
+    _check_ranges(source, model)
     quantized = _quantized_ops(model)
     if not quantized:
         raise _nothing("int8", source, "none of its operators could be quantized")
@@ -223,6 +225,27 @@ def _check_excluded(source: Path, names: set[str], exclude: list[str]) -> None:
                 + (f"; did you mean {near[0]!r}?" if near else ""),
                 "Correct the model's quantization.exclude.",
             )
+
+
+def _check_ranges(source: Path, model: Any) -> None:
+    """Refuse what calibration saw as infinite: it would quantize to nonsense without a word."""
+    from onnx import numpy_helper
+
+    scales = {each.name: each for each in model.graph.initializer}
+    infinite = [
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear"
+        and node.input[1] in scales
+        and not np.isfinite(numpy_helper.to_array(scales[node.input[1]])).all()
+    ]
+    if infinite:
+        raise InferbenchError(
+            "IB-436",
+            f"{source.name} computes NaN or infinity on the calibration samples, in"
+            f" {', '.join(infinite)}",
+            "Exclude the nodes that write or read these (quantization.exclude), or clip them.",
+        )
 
 
 def _is_large(source: Path) -> bool:

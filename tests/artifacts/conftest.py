@@ -93,11 +93,11 @@ def detector(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def split_detector(tmp_path: Path) -> Path:
-    """The detector with all its weights in a file beside it."""
+    """The detector with its weights in a file beside it, as exporters leave it: shapes stay inside."""
     path = tmp_path / "split" / "detector.onnx"
     path.parent.mkdir()
     onnx.save(
-        make_detector(), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+        make_detector(), path, save_as_external_data=True, location="weights.bin", size_threshold=64
     )
     return path
 
@@ -108,3 +108,9 @@ def images() -> Callable[[int, int], np.ndarray]:
     return lambda count, seed=0: np.random.default_rng(seed).random(
         (count, 1, 3, SIZE, SIZE), np.float32
     )
+
+
+@pytest.fixture(name="make_detector")
+def _make_detector() -> Callable[..., onnx.ModelProto]:
+    """The detector's maker, by opset."""
+    return make_detector
