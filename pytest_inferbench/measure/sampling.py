@@ -19,7 +19,7 @@ Nanoseconds = npt.NDArray[np.int64]
 SHORTEST_SAMPLE_NS = 50_000
 """A clock read covers at least about this much, so that its own cost does not show."""
 
-STEADY_WINDOWS = 3
+STEADY_WINDOWS = 5
 STEADY_GAIN = 0.02
 PERCENTILES = (5, 50, 90, 99)
 _WINDOW_S = 0.02
@@ -119,25 +119,27 @@ def _take(
     return np.array(elapsed_ns, dtype=np.int64)
 
 
+def is_steady(lows_ns: Sequence[float]) -> bool:
+    """Whether the last windows were no faster than the best one before them."""
+    before, last = lows_ns[:-STEADY_WINDOWS], lows_ns[-STEADY_WINDOWS:]
+    return bool(before) and min(last) >= min(before) * (1 - STEADY_GAIN)
+
+
 def _warm_up(
     runs: Sequence[Run], wait: Callable[[], object], floor_s: float, ceiling_s: float
 ) -> tuple[Nanoseconds, float, bool]:
-    """Call until the last windows brought no gain over the best before them."""
+    """Call until steady, within the floor and the ceiling."""
     singles = itertools.cycle([(run,) for run in runs])
-    times: list[Nanoseconds] = []
-    best_ns, since_best, steady = math.inf, 0, False
+    windows: list[Nanoseconds] = []
+    lows_ns: list[float] = []
     started = time.perf_counter()
-    while not steady:
-        times.append(_take(singles, wait, _WINDOW_S, 1_000_000))
-        low_ns = float(np.percentile(times[-1], 25))
-        gained = low_ns < best_ns * (1 - STEADY_GAIN)
-        best_ns = min(best_ns, low_ns)
-        since_best = 0 if gained else since_best + 1
+    while True:
+        windows.append(_take(singles, wait, _WINDOW_S, 1_000_000))
+        lows_ns.append(float(np.percentile(windows[-1], 25)))
         passed_s = time.perf_counter() - started
-        steady = since_best >= STEADY_WINDOWS and passed_s >= floor_s
-        if passed_s >= ceiling_s:
-            break
-    return np.concatenate(times), time.perf_counter() - started, steady
+        steady = passed_s >= floor_s and is_steady(lows_ns)
+        if steady or passed_s >= ceiling_s:
+            return np.concatenate(windows), passed_s, steady
 
 
 def _nothing() -> None:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pytest_inferbench.measure.sampling import SHORTEST_SAMPLE_NS, percentiles_ms, sample
+from pytest_inferbench.measure.sampling import (
+    SHORTEST_SAMPLE_NS,
+    STEADY_WINDOWS,
+    is_steady,
+    percentiles_ms,
+    sample,
+)
 
 QUICK = {"duration_s": 0.1, "warmup_floor_s": 0.02, "warmup_ceiling_s": 0.5}
 
@@ -77,27 +83,38 @@ def test_the_collector_is_on_again_after_an_error():
     assert gc.isenabled()
 
 
-def test_warm_up_lasts_until_it_gets_no_faster():
-    started = time.perf_counter()
+@pytest.mark.parametrize(
+    ("lows_ns", "steady"),
+    [
+        ([], False),
+        ([100] * STEADY_WINDOWS, False),
+        ([100] * (STEADY_WINDOWS + 1), True),
+        ([100 * 0.9**i for i in range(50)], False),
+        ([100, *[99] * STEADY_WINDOWS], True),
+        ([100, *[99] * (STEADY_WINDOWS - 1), 97], False),
+        ([100, *[150] * STEADY_WINDOWS], True),  # slower is not a warm-up that goes on
+    ],
+)
+def test_steady_is_when_it_gets_no_faster(lows_ns, steady):
+    assert is_steady(lows_ns) is steady
 
-    def warming() -> None:  # faster by a tenth every 10 ms, until 0.3 s
-        spin(3000 * 0.9 ** (min(0.3, time.perf_counter() - started) / 0.01))()
 
-    samples = sample(warming, **{**QUICK, "warmup_ceiling_s": 5.0})
-    assert samples.warmup_s > 0.3
+@given(st.lists(st.floats(1, 1e9), min_size=STEADY_WINDOWS + 1, max_size=30))
+def test_a_gain_in_the_last_windows_is_never_steady(lows_ns):
+    assert not is_steady([*lows_ns, min(lows_ns) * 0.97])
+    assert is_steady([*lows_ns, *[min(lows_ns)] * STEADY_WINDOWS])
+
+
+def test_warm_up_lasts_at_least_its_floor_and_then_until_steady():
+    samples = sample(spin(200), duration_s=0.01, warmup_floor_s=0.3, warmup_ceiling_s=30.0)
     assert samples.warmup_steady
-    assert np.median(samples.ns) < 1_000_000
-
-
-def test_warm_up_that_never_settles_ends_at_its_ceiling_and_says_so():
-    started = time.perf_counter()
-
-    def ever_faster() -> None:
-        spin(20_000 * 0.5 ** ((time.perf_counter() - started) / 0.1))()
-
-    samples = sample(ever_faster, duration_s=0.01, warmup_floor_s=0.0, warmup_ceiling_s=0.3)
-    assert not samples.warmup_steady
     assert samples.warmup_s >= 0.3
+
+
+def test_warm_up_that_does_not_settle_ends_at_its_ceiling_and_says_so():
+    samples = sample(spin(200), duration_s=0.01, warmup_floor_s=1e9, warmup_ceiling_s=0.1)
+    assert not samples.warmup_steady
+    assert samples.warmup_s >= 0.1
 
 
 @pytest.mark.parametrize(("microseconds", "most"), [(200, 7), (2, 60), (1, 5)])

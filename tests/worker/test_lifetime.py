@@ -124,19 +124,25 @@ print("answered")
     assert "answered" in stdout, stderr
 
 
-def test_a_fork_that_outlives_the_controller_does_not_keep_its_worker(mark, left_of):
+def test_a_fork_that_outlives_the_controller_does_not_keep_its_worker(mark):
     then = """
 import os, signal, time
-if os.fork() == 0:
-    time.sleep(2.5)
+fork = os.fork()
+if fork == 0:
+    time.sleep(60)
     os._exit(0)
+print(fork, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     process, pid, supervisor_pid = controller("nothing", then)
     process.wait(5)
-    deadline = time.monotonic() + 2.0  # the fork holds the pipe's other end for longer
+    assert process.stdout is not None
+    fork = int(process.stdout.readline())
+    deadline = time.monotonic() + 10.0
     while any(map(psutil.pid_exists, (pid, supervisor_pid))) and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert psutil.pid_exists(fork)  # it still holds the other end of the supervisor's pipe
+    os.kill(fork, signal.SIGKILL)
     assert not psutil.pid_exists(pid)
     assert not psutil.pid_exists(supervisor_pid)
     process.communicate()
