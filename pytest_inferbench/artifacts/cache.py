@@ -27,6 +27,7 @@ from pytest_inferbench.errors import InferbenchError
 
 _META = "meta.json"
 _WAIT_S = 1.0
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 # Files whose contents this process has hashed, with what would show that they changed since.
 _verified: dict[Path, tuple[str, tuple[int, int, int]]] = {}
@@ -101,9 +102,11 @@ class ArtifactCache:
         return CachedArtifact(folder, _files(folder, meta), meta, built=True, rebuilt_because=found)
 
     def entries(self) -> list[CacheEntry]:
-        """List what there is, sound or not, oldest first."""
-        folders = (path for path in self.root.glob("??/*") if self._is_entry(path))
-        return sorted(map(_entry, folders), key=lambda entry: (entry.built_at, entry.key))
+        """List what there is, oldest first; damaged entries and unfinished builds too."""
+        folders = (path for path in self.root.glob("??/*") if path.is_dir())
+        keys = {path.name.lstrip(".").partition(".")[0] for path in folders}
+        found = (_entry(self._folder(key)) for key in keys if _is_key(key))
+        return sorted(found, key=lambda entry: (entry.built_at, entry.key))
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove entries, and what interrupted builds left of them.
@@ -122,13 +125,9 @@ class ArtifactCache:
         return _size_bytes(self.root)
 
     def _folder(self, key: str) -> Path:
-        if len(key) < 8 or not set(key) <= set("0123456789abcdef"):
+        if not _is_key(key):
             raise ValueError(f"{key!r} is not a hexadecimal key")
         return self.root / key[:2] / key
-
-    @staticmethod
-    def _is_entry(path: Path) -> bool:
-        return path.is_dir() and path.name.startswith(path.parent.name)
 
     @contextmanager
     def _explained(self, describe: Mapping[str, object]) -> Iterator[None]:
@@ -139,7 +138,7 @@ class ArtifactCache:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise _disk_full(self.root, what) from error
-            if error.filename is None or not Path(str(error.filename)).is_relative_to(self.root):
+            if error.errno not in _REFUSALS or not str(error.filename).startswith(str(self.root)):
                 raise
             raise InferbenchError(
                 "IB-421",
@@ -272,9 +271,18 @@ def _sealed(meta: Mapping[str, Any]) -> str:
 
 def _clear(folder: Path) -> None:
     """Remove an entry and what interrupted builds left; the lock is held, so nobody builds it."""
-    for path in (*folder.parent.glob(f".{folder.name}.*"), folder):
+    for path in _parts(folder):
         if path.exists():
             shutil.rmtree(path)
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    """Return an entry's folder and those of unfinished builds beside it."""
+    return (*folder.parent.glob(f".{folder.name}.*"), folder)
+
+
+def _is_key(text: str) -> bool:
+    return len(text) >= 8 and set(text) <= set("0123456789abcdef")
 
 
 def _entry(folder: Path) -> CacheEntry:
@@ -282,8 +290,8 @@ def _entry(folder: Path) -> CacheEntry:
         meta = json.loads((folder / _META).read_text(encoding="utf-8"))
         built_at, describe = float(meta["built_at"]), dict(meta["describe"])
     except (OSError, ValueError, KeyError, TypeError):
-        built_at, describe = 0.0, {"damaged": "will be rebuilt"}
-    return CacheEntry(folder.name, _size_bytes(folder), built_at, describe)
+        built_at, describe = 0.0, {"state": "unfinished or damaged"}
+    return CacheEntry(folder.name, sum(map(_size_bytes, _parts(folder))), built_at, describe)
 
 
 def _size_bytes(folder: Path) -> int:

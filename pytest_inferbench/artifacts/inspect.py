@@ -7,6 +7,7 @@ hostile or huge file costs no more than its own size in reads.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -16,6 +17,7 @@ from pytest_inferbench.errors import InferbenchError
 
 _CHUNK_BYTES = 1 << 20
 _LFS_POINTER = b"version https://git-lfs"
+_BYTES = re.compile("[0-9]{1,19}")
 _NUMPY_NAMES = {"FLOAT": "float32", "DOUBLE": "float64", "STRING": "object"}
 
 
@@ -75,8 +77,8 @@ def inspect(path: Path) -> ModelFacts:
         path=path,
         sha256=_joint_sha256(path, external),
         size_bytes=sum(file.stat().st_size for file in (path, *external.values())),
-        inputs=tuple(_tensor(each) for each in model.graph.input if each.name not in weights),
-        outputs=tuple(map(_tensor, model.graph.output)),
+        inputs=tuple(_tensor(path, each) for each in model.graph.input if each.name not in weights),
+        outputs=tuple(_tensor(path, each) for each in model.graph.output),
         ir_version=model.ir_version,
         opset=max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
@@ -127,7 +129,7 @@ def _parsed(path: Path) -> Any:
     if size_bytes == 0:
         raise _not_a_model(path, "it is empty")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise _not_a_model(path, f"its {size_bytes} bytes cannot be parsed ({error})") from error
     if not model.HasField("graph") or not model.graph.node or not model.opset_import:
@@ -157,9 +159,9 @@ def _external_files(path: Path, model: Any) -> dict[str, Path]:
     needed_bytes: dict[str, int] = {}
     for tensor in all_tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
-            fields = {entry.key: entry.value for entry in tensor.external_data}
+            fields = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
             location = fields.get("location", "")
-            end = _end_byte(path, tensor.name, fields)
+            end = _end_byte(path, _text(tensor.name), fields)
             needed_bytes[location] = max(end, needed_bytes.get(location, 0))
     return {
         location: _inside(path, location, end) for location, end in sorted(needed_bytes.items())
@@ -168,7 +170,7 @@ def _external_files(path: Path, model: Any) -> dict[str, Path]:
 
 def _end_byte(path: Path, tensor: str, fields: dict[str, str]) -> int:
     offset, length = (fields.get(key, "0") for key in ("offset", "length"))
-    if not (offset.isdecimal() and length.isdecimal()):
+    if not (_BYTES.fullmatch(offset) and _BYTES.fullmatch(length)):
         raise InferbenchError(
             "IB-405",
             f"the tensor {tensor!r} of {path} lies at offset {offset!r} with length {length!r},"
@@ -179,17 +181,8 @@ def _end_byte(path: Path, tensor: str, fields: dict[str, str]) -> int:
 
 
 def _inside(path: Path, location: str, needed_bytes: int) -> Path:
-    windows = PureWindowsPath(location)
     file = path.parent / location
-    # A model that is itself a link, as in a hub's cache, may keep its data beside its target.
-    folders = {path.parent.resolve(), path.resolve().parent}
-    if (
-        not location
-        or windows.anchor
-        or Path(location).is_absolute()
-        or ".." in windows.parts
-        or not any(file.resolve().is_relative_to(folder) for folder in folders)
-    ):
+    if not _is_inside(path, location):
         raise InferbenchError(
             "IB-404",
             f"the model {path} keeps weights in {location!r}, which is outside its folder",
@@ -210,6 +203,18 @@ def _inside(path: Path, location: str, needed_bytes: int) -> Path:
     return file
 
 
+def _is_inside(path: Path, location: str) -> bool:
+    windows = PureWindowsPath(location)  # splits at both kinds of slash
+    if not location or windows.anchor or ".." in windows.parts:
+        return False
+    try:
+        target = (path.parent / location).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a zero byte
+        return False
+    # A model that is itself a link, as in a hub's cache, may keep its data beside its target.
+    return any(map(target.is_relative_to, (path.parent.resolve(), path.resolve().parent)))
+
+
 def _joint_sha256(path: Path, external: dict[str, Path]) -> str:
     own = sha256_of(path)
     if not external:
@@ -218,18 +223,26 @@ def _joint_sha256(path: Path, external: dict[str, Path]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _tensor(value: Any) -> TensorFacts:
+def _tensor(path: Path, value: Any) -> TensorFacts:
     from onnx import TensorProto
 
-    kind = value.type.WhichOneof("value")
+    kind, name = value.type.WhichOneof("value"), _text(value.name)
     if kind != "tensor_type":
-        return TensorFacts(value.name, str(kind), ())
-    name = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        return TensorFacts(name, str(kind), ())
+    element = value.type.tensor_type.elem_type
+    if element not in TensorProto.DataType.values():
+        raise _not_a_model(path, f"the elements of {name!r} are of no known type ({element})")
+    dtype = TensorProto.DataType.Name(element)
     return TensorFacts(
-        value.name,
-        _NUMPY_NAMES.get(name, name.lower()),
+        name,
+        _NUMPY_NAMES.get(dtype, dtype.lower()),
         tuple(
-            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or -1
+            dim.dim_value if dim.HasField("dim_value") else _text(dim.dim_param) or -1
             for dim in value.type.tensor_type.shape.dim
         ),
     )
+
+
+def _text(value: str | bytes) -> str:
+    """Return a string of the file; protobuf gives bytes where it is not UTF-8."""
+    return value if isinstance(value, str) else value.decode(errors="backslashreplace")

@@ -93,7 +93,7 @@ def detector(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def split_detector(tmp_path: Path) -> Path:
-    """The detector with its weights in a file beside it, as exporters leave it: shapes stay inside."""
+    """The detector with its weights in a file beside it; shapes stay inside, as exporters do it."""
     path = tmp_path / "split" / "detector.onnx"
     path.parent.mkdir()
     onnx.save(

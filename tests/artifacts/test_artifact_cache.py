@@ -20,6 +20,7 @@ from pytest_inferbench.artifacts.cache import ArtifactCache, default_root
 from pytest_inferbench.errors import InferbenchError
 
 KEY = "ab" + "0" * 62
+UNFINISHED = {"state": "unfinished or damaged"}
 CONTENT = {"model.onnx": b"weights" * 999, "sub/more.bin": b"\1\2\3"}
 
 
@@ -198,8 +199,16 @@ def test_a_killed_builder_blocks_nobody_and_leaves_nothing(cache: ArtifactCache)
     done = subprocess.run([sys.executable, "-c", KILLED, cache.root, KEY], check=False, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert any("model.onnx" in name for name in names(cache))
+    [left] = cache.entries()
+    assert (left.key, left.size_bytes, left.describe) == (KEY, 4, UNFINISHED)
     assert cache.get_or_build(KEY, {}, build).built
     assert names(cache) == {f"ab/{KEY}/{name}" for name in (*CONTENT, "meta.json")}
+
+
+def test_what_a_killed_builder_left_can_be_removed(cache: ArtifactCache) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, cache.root, KEY], check=False, cwd=ROOT)
+    cache.remove([entry.key for entry in cache.entries()])
+    assert cache.total_bytes() == 0
 
 
 ROOT = Path(cache_module.__file__).parents[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_no_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["/etc/passwd", "../weights.bin", "a/../../w", "C:\\w", "..\\w", ""]
+    "location", ["/etc/passwd", "../weights.bin", "a/../../w", "C:\\w", "..\\w", "", "w\0"]
 )
 def test_external_data_outside(split_detector: Path, location: str) -> None:
     (split_detector.parent.parent / "weights.bin").write_bytes(bytes(10**6))
@@ -172,3 +173,25 @@ def test_external_data_of_a_subgraph_is_found(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(model.SerializeToString())
     assert code_of(path) == "IB-405"
+
+
+def test_external_data_in_a_loop_of_links(split_detector: Path) -> None:
+    weights = split_detector.parent / "weights.bin"
+    weights.unlink()
+    weights.symlink_to(weights)
+    assert code_of(split_detector) in {"IB-404", "IB-405"}
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), data=st.binary(min_size=1, max_size=8))
+def test_a_damaged_graph_is_read_or_refused(
+    split_detector: Path, place: float, data: bytes
+) -> None:
+    content = bytearray(split_detector.read_bytes())
+    start = int(place * len(content))
+    content[start : start + len(data)] = data
+    path = split_detector.parent / "damaged.onnx"
+    path.write_bytes(content)
+    with contextlib.suppress(InferbenchError):
+        facts = inspect(path)
+        assert all(isinstance(each.name, str) for each in (*facts.inputs, *facts.outputs))
