@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 _HIGHEST_IR = 10
 _LARGE_BYTES = 1 << 30  # above it weights go beside the file, well below protobuf's 2 GiB
-_QDQ_OPSET = 13  # the first with scales per channel
+_QDQ_OPSETS = (13, 21)  # the first with scales per channel, the last that old runtimes have
 
 
 def build(
@@ -79,6 +79,8 @@ def _fp16(
     large = _is_large(source)
     with tempfile.TemporaryDirectory(prefix=".prepared-", dir=output.parent) as scratch:
         model = onnx.load(str(_prepared(source, Path(scratch), large)))
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"  # casts are named after their nodes
     floats = sum(tensor.data_type == onnx.TensorProto.FLOAT for tensor in all_tensors(model))
     model = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
     halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in all_tensors(model))
@@ -88,6 +90,22 @@ def _fp16(
         raise _nothing("fp16", source, "it computes nothing in fp32")
     _save(model, output, large)
     return {**_counts(model), "fp32_tensors": floats, "fp16_tensors": halves, "casts": casts}
+
+
+def _at_opset(model: Any, lowest: int, highest: int) -> Any:
+    """Bring a model into a range of opsets, unless it uses what only newer ones have."""
+    from onnx.version_converter import ConvertError, convert_version
+
+    opset = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    wanted = min(max(opset, lowest), highest)
+    if wanted == opset:
+        return model
+    try:
+        return convert_version(model, wanted)
+    except (ConvertError, RuntimeError, ValueError):
+        if wanted > opset:
+            raise
+        return model
 
 
 def _with_constant_weights(model: Any) -> bool:
@@ -123,7 +141,7 @@ def _int8(
     weights = {initializer.name for initializer in graph.initializer}
     samples = _Samples(source, {each.name for each in graph.input} - weights, calibration)
     with tempfile.TemporaryDirectory(prefix=".prepared-", dir=output.parent) as scratch:
-        prepared = _prepared(source, Path(scratch), large, lowest_opset=_QDQ_OPSET)
+        prepared = _prepared(source, Path(scratch), large, opsets=_QDQ_OPSETS)
         quantize_static(
             str(prepared),
             str(output),
@@ -148,7 +166,9 @@ def _int8(
     return {**_counts(model), "quantized": quantized, "method": method, "samples": len(samples)}
 
 
-def _prepared(source: Path, scratch: Path, large: bool, lowest_opset: int = 0) -> Path:
+def _prepared(
+    source: Path, scratch: Path, large: bool, opsets: tuple[int, int] | None = None
+) -> Path:
     """Fold constants and functions, and infer the type of every tensor.
 
     Symbolic shape inference is left out: it would make the result depend on an optional package.
@@ -156,14 +176,13 @@ def _prepared(source: Path, scratch: Path, large: bool, lowest_opset: int = 0) -
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model = onnx.load(str(source))
-    fixed = _with_constant_weights(model)
-    if max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) < lowest_opset:
-        model, fixed = onnx.version_converter.convert_version(model, lowest_opset), True
-    if fixed:
+    loaded = onnx.load(str(source))
+    fixed = _with_constant_weights(loaded)
+    model = _at_opset(loaded, *opsets) if opsets else loaded
+    if fixed or model is not loaded:
         source = scratch / "fixed.onnx"
         _save(model, source, large)
-    del model
+    del loaded, model
     prepared = scratch / "prepared.onnx"
     quant_pre_process(
         str(source),
