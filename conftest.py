@@ -1,8 +1,6 @@
-"""The checkout's own conftest: pytester for the tests of the plugin.
+"""The checkout's own conftest, deliberately empty.
 
-The suites need nothing from here; pytest finds the plugin through its entry point.
+The suites' fixtures come from the plugin's entry point (`pytest_inferbench/testkit.py`). pytest
+loads this file also for other projects that collect these suites from an editable install, so
+nothing that concerns this checkout alone may stand here; that goes to tests/conftest.py.
 """
-
-from __future__ import annotations
-
-pytest_plugins = ["pytester"]

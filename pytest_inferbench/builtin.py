@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -32,9 +33,15 @@ def with_builtin_models(settings: Settings) -> Settings:
         return settings
     import msgspec
 
-    from pytest_inferbench.settings.schema import ModelSettings
+    from pytest_inferbench.settings.schema import ModelSettings, QuantizationSettings
 
-    model = ModelSettings(path=model_path(), task="detection", layout="yolov8")
+    card = json.loads(model_path().with_name("card.json").read_bytes())
+    model = ModelSettings(
+        path=model_path(),
+        task="detection",
+        layout="yolov8",
+        quantization=QuantizationSettings(exclude=tuple(card["quantization_exclude"])),
+    )
     return msgspec.structs.replace(settings, models={NAME: model})
 
 

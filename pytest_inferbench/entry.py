@@ -58,7 +58,7 @@ def gate_of(config: pytest.Config) -> Gate:
         gate = Gate.from_config(config, settings_file(config))
     except InferbenchError as error:
         raise pytest.UsageError(str(error)) from None
-    for marker in sorted({marker for cell in gate.cells for marker in cell.markers}):
+    for marker in sorted(gate.markers):
         config.addinivalue_line("markers", f"{marker}: cells of the inference gate")
     config.stash[_GATE] = gate
     config.pluginmanager.register(GateHooks(gate), "inferbench-gate")

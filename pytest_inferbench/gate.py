@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferbench.backends.catalog import CATALOG
+from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS
 from pytest_inferbench.environments import environment_facts
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
+from pytest_inferbench.requirements import check_expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -120,6 +121,8 @@ class Gate:
             json_path=Path(config.invocation_params.dir, json_path) if json_path else None,
             in_process=config.getoption("inferbench_in_process"),
         )
+        for text in options.require:
+            check_expression(text)
         return cls.from_folder(config.rootpath, settings_file, options)
 
     @cached_property
@@ -148,6 +151,12 @@ class Gate:
 
         default = Path(tempfile.gettempdir()) / f"inferbench-lock-{getpass.getuser()}"
         return HostLock(self.settings.lock or default)
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """Every marker that may be selected by, cells that were not asked for included."""
+        known = {"ort", *PRECISIONS, *(m for info in CATALOG.values() for m in info.markers)}
+        return frozenset(known | {marker for cell in self.cells for marker in cell.markers})
 
     def model(self, cell: Cell) -> ModelSettings:
         """The settings of a cell's model."""

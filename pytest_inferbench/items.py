@@ -40,10 +40,26 @@ def cell_of(item: pytest.Item) -> Cell | None:
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give a test its cells, narrowed by its `inferbench` marker."""
-    gate = gate_of(metafunc.config)
-    wanted = _wanted(metafunc.definition, gate)
-    parameters = [_parameter(cell) for cell in gate.cells if _matches(gate, cell, wanted)]
+    try:
+        gate = gate_of(metafunc.config)
+        wanted = _wanted(metafunc.definition, gate)
+    except pytest.UsageError as error:
+        # Raised here, pytest would report it as a broken test file.
+        metafunc.config.pluginmanager.register(_AfterCollection(error))
+        parameters = []
+    else:
+        parameters = [_parameter(cell) for cell in gate.cells if _matches(gate, cell, wanted)]
     metafunc.parametrize(_CELL, parameters, indirect=True)
+
+
+class _AfterCollection:
+    """Ends the run when collection is over."""
+
+    def __init__(self, error: pytest.UsageError) -> None:
+        self._error = error
+
+    def pytest_collection_modifyitems(self) -> None:
+        raise self._error
 
 
 def _parameter(cell: Cell) -> Any:

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.settings.schema import LatencySettings
 
 STATISTICS = ("p5", "p50", "p90", "p99", "mean")
-
-# Above these a run is set aside: somebody else had the machine while it was measured.
-MOST_STEAL_SHARE = 0.05
-MOST_OTHER_SHARE = 0.25
 
 # Inputs that are taken in turn, so that no cache holds the answer.
 _ROTATED_INPUTS = 4
@@ -61,7 +58,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
     with run.new_worker() as worker:
         opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields
         answered = worker.call("infer", {}, first, on_wait=run.waiting("first inference")).fields
-        sampled = worker.call(
+        reply = worker.call(
             "sample",
             {
                 "duration_s": latency.run_s,
@@ -74,27 +71,27 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
             + latency.warmup_ceiling_s
             + run.gate.settings.worker.call_timeout_s,
             on_wait=run.waiting("sample"),
-        ).fields
-        figures = sampled["percentiles_ms"]
+        )
+        sampled, figures = reply.fields, reply.fields["percentiles_ms"]
         calls = int(min(_GROWTH_CALLS, max(10, _GROWTH_BUDGET_MS / figures["mean"])))
         grown = worker.call("memory", {"calls": calls}, first).fields
     return Launch(
         latency_ms={name: figures[name] for name in STATISTICS},
-        samples=sampled["samples"],
+        samples=len(reply.arrays["ns"]),
         cold_start_ms=opened["open_ms"] + answered["infer_ms"],
         peak_mib=grown["peak_mib"],
         growth_mib=grown["growth_mib"],
         probe_ms=sampled["probe_ms"],
         versions=opened["versions"],
-        set_aside=why_set_aside(sampled["steal_share"], sampled["other_share"]),
+        set_aside=why_set_aside(latency, sampled["steal_share"], sampled["other_share"]),
     )
 
 
-def why_set_aside(steal_share: float, other_share: float) -> str:
+def why_set_aside(latency: LatencySettings, steal_share: float, other_share: float) -> str:
     """Return why a run beside so much foreign load does not count; empty when it does."""
-    if steal_share > MOST_STEAL_SHARE:
+    if steal_share > latency.most_steal:
         return f"the hypervisor took {steal_share:.0%} of the CPU"
-    if other_share > MOST_OTHER_SHARE:
+    if other_share > latency.most_other:
         return f"other processes used {other_share:.0%} of the CPU"
     return ""
 

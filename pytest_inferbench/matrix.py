@@ -135,11 +135,9 @@ def _missing(info: BackendInfo, environment: EnvironmentFacts, has_device: bool)
         device = {"nvidia": "NVIDIA GPU", "directml": "DirectML device", "coreml": "Apple device"}
         reasons.append(f"no {device.get(info.device, 'declared hardware')} here")
     if info.distributions and not any(d in environment.distributions for d in info.distributions):
-        where = f" in {environment.python}" if environment.python else ""
-        reasons.append(
-            f"{info.distributions[0]} is not installed{where}"
-            f" (pip install 'pytest-inferbench[{info.extra}]')"
-        )
+        # what installing would not help with is not advised
+        advice = f" (pip install 'pytest-inferbench[{info.extra}]')" if info.adapter else ""
+        reasons.append(f"{info.distributions[0]} is not installed{advice}")
     if info.adapter is None:
         reasons.append(f"this version has no adapter for {info.name} yet (docs/backends.md)")
     return reasons

@@ -12,8 +12,21 @@ from collections.abc import Sequence
 
 from _pytest.mark.expression import Expression
 
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell
+
+
+def check_expression(expression: str) -> None:
+    """Refuse what is no marker expression, before anything runs."""
+    try:
+        Expression.compile(expression)
+    except SyntaxError as error:
+        raise InferbenchError(
+            "IB-207",
+            f"--inferbench-require {expression!r} is no marker expression: {error.msg}",
+            'Write it as for -m: "trt and int8".',
+        ) from error
 
 
 def matching(expression: str, cells: Sequence[Cell]) -> list[Cell]:

@@ -9,9 +9,7 @@ ORT = {"onnxruntime": "1.31.1"}
 
 
 def facts(name="default", **kwargs):
-    return EnvironmentFacts(
-        **{"name": name, "distributions": ORT, "cpu": "cpu-test-2c", **kwargs}
-    )
+    return EnvironmentFacts(**{"name": name, "distributions": ORT, "cpu": "cpu-test-2c", **kwargs})
 
 
 def cells(backends, precisions=("fp32",), environments=None):

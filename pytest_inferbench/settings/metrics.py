@@ -99,7 +99,7 @@ _SIMILARITY = {
 DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
     {
         "cosine": _SIMILARITY,
-        "centred_cosine": _SIMILARITY,
+        "centred_cosine": {**_SIMILARITY, "int8": 0.9, "fp8": 0.9},
         "map_drop": {
             "fp32": 0.001,
             "tf32": 0.005,

@@ -16,6 +16,7 @@ from pytest_inferbench.settings.metrics import METRICS
 
 Count = Annotated[int, Meta(ge=1)]
 Names = Annotated[tuple[str, ...], Meta(min_length=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 # What is written with a unit or belongs to a folder is read by convert.py, which knows these types
@@ -86,6 +87,8 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     run_s: Seconds = field(name="seconds", default=1.0)
     warmup_floor_s: Seconds = field(name="warmup_floor", default=0.2)
     warmup_ceiling_s: Seconds = field(name="warmup_ceiling", default=5.0)
+    most_steal: Share = 0.05
+    most_other: Share = 0.25
 
 
 class Settings(_Table, frozen=True, kw_only=True):

@@ -107,6 +107,18 @@ class AnyWorker(Protocol):
     def close(self) -> None:
         """End it."""
 
+    def __enter__(self) -> AnyWorker:
+        """Give itself, to be closed at the end of a `with`."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        """Close it."""
+
 
 def launch(
     environment: Environment | None = None,

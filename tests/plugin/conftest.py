@@ -19,6 +19,9 @@ precisions = ["fp32"]
 runs = 3
 seconds = "150 ms"
 warmup_ceiling = "300 ms"
+# These tests run beside each other and assert nothing that noise could change.
+most_steal = 1.0
+most_other = 1.0
 """
 
 MODEL = """
@@ -29,7 +32,7 @@ samples = 8
 """
 
 
-def write_model(path, *, layers=6, seed=0, size=32):
+def _write_model(path, *, layers=4, seed=0, size=32):
     """Write a small convolutional net, about a millisecond of real work on two cores."""
     rng = np.random.default_rng(seed)
     nodes, weights, name = [], [], "x"
@@ -54,9 +57,15 @@ def write_model(path, *, layers=6, seed=0, size=32):
 
 
 @pytest.fixture
+def write_model():
+    """The function that writes the model, for tests that change it."""
+    return _write_model
+
+
+@pytest.fixture
 def project(pytester):
     """A folder with one model and settings that measure quickly."""
-    write_model(pytester.path / "net.onnx")
+    _write_model(pytester.path / "net.onnx")
     (pytester.path / "inferbench.toml").write_text(QUICK + MODEL)
     return pytester
 

@@ -42,7 +42,7 @@ def test_markers_are_the_ids_exactly(project, gate, expression, count):
 
 
 def test_keywords_select_by_cell(gate):
-    result = gate("--collect-only", "-q", "-k", "net-ort-cpu-fp32 and latency")
+    result = gate("--collect-only", "-q", "-k", "net-ort-cpu-fp32 and test_latency")
     assert all("test_latency" in line for line in collected(result))
     assert collected(result)
 

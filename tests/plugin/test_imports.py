@@ -7,19 +7,20 @@ import sys
 
 import pytest
 
-HEAVY = {"onnx", "onnxruntime", "numpy", "rich", "msgspec", "execnet", "filelock", "pynvml"}
+# execnet is not among them: xdist imports it, in use or not.
+HEAVY = {"onnx", "onnxruntime", "numpy", "rich", "msgspec", "filelock", "pynvml"}
 
 PROGRAM = """
 import sys, pytest
-pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", *sys.argv[1:]])
+pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"])
 print("IMPORTED", *sorted({name.partition(".")[0] for name in sys.modules}))
 print("OURS", *sorted(name for name in sys.modules if name.startswith("pytest_inferbench")))
 """
 
 
-def modules(folder, *arguments):
+def modules(folder):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", PROGRAM],
         cwd=folder,
         capture_output=True,
         text=True,
