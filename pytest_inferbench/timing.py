@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.handles import Handle, Similarity
-from pytest_inferbench.judge.runs import StoredSessions, judge_objective, judge_stored
+from pytest_inferbench.judge.runs import MIN_RUNS, StoredSessions, judge_objective, judge_stored
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.launches import STATISTICS, Launch, valid
 from pytest_inferbench.recording import figures_of, new_session
+from pytest_inferbench.report.messages import counted, figure
 
 if TYPE_CHECKING:
     from pytest_inferbench.baselines.schema import Session
@@ -57,9 +58,9 @@ class RunsHandle(Handle):
         return [self._confirmed(judgement) for judgement in judged]
 
     def addition(self) -> dict[str, Any] | None:
-        """The session to record, unless the cell's outputs are wrong."""
+        """The session to record, unless the cell's outputs are wrong or too few runs count."""
         gate = self._run.gate
-        if gate.options.update is None or self._unlike or not self._launches:
+        if gate.options.update is None or self._unlike or len(self._launches) < MIN_RUNS:
             return None
         scores = Similarity(self._run).figures()
         return new_session(self._run, self._launches, gate.options.reason, scores)
@@ -67,9 +68,8 @@ class RunsHandle(Handle):
     def context(self) -> Mapping[str, str]:
         """Say what differs from when the baseline was recorded, and what to do."""
         lines = {}
-        aside = [launch.set_aside for launch in self._run.launches if launch.set_aside]
-        if aside:
-            lines["set aside"] = f"{len(aside)} runs: {aside[0]}"
+        if self._set_aside:
+            lines["set aside"] = self._set_aside
         if self._stored:
             last = self._stored[-1]
             now = new_session(self._run, self._launches, "", {})
@@ -78,6 +78,12 @@ class RunsHandle(Handle):
                 "find the cause, or accept it with --update-baselines --inferbench-reason '...'"
             )
         return lines
+
+    @property
+    def _set_aside(self) -> str:
+        """How many runs do not count, and why the first does not; empty when all do."""
+        reasons = [launch.set_aside for launch in self._run.launches if launch.set_aside]
+        return f"{counted(len(reasons), 'run')}, for {reasons[0]}" if reasons else ""
 
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
@@ -96,7 +102,10 @@ class RunsHandle(Handle):
             if launches
             else None,
         )
-        recording = gate.options.update is not None and launches
+        if judgement.code == "IB-612" and self._set_aside:
+            detail = f"{judgement.detail}; set aside: {self._set_aside}"
+            judgement = dataclasses.replace(judgement, detail=detail)
+        recording = gate.options.update is not None and len(launches) >= MIN_RUNS
         return _recorded(judgement) if recording else judgement
 
     @property
@@ -104,9 +113,8 @@ class RunsHandle(Handle):
         cell, gate = self._run.cell, self._run.gate
         path = gate.baselines.path(cell.hardware, cell.model)
         last = self._stored[-1].recorded[:10] if self._stored else ""
-        return (
-            f"{len(self._stored)} recorded sessions ({path.parent.name}/{path.name}, last {last})"
-        )
+        sessions = counted(len(self._stored), "recorded session")
+        return f"{sessions} ({path.parent.name}/{path.name}, last {last})"
 
     def _confirmed(self, judgement: Judgement) -> Judgement:
         """Believe a regression only when as many fresh launches again say the same."""
@@ -123,7 +131,7 @@ class RunsHandle(Handle):
             judgement,
             verdict=Verdict.INCONCLUSIVE,
             code="IB-615",
-            detail=f"{len(again)} further runs did not confirm it ({second.detail})",
+            detail=f"{counted(len(again), 'further run')} did not confirm it; {second.detail}",
         )
 
 
@@ -212,12 +220,13 @@ def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSe
 
 
 def _recorded(judgement: Judgement) -> Judgement:
-    old = "nothing" if judgement.baseline is None else f"{judgement.baseline:.4g} {judgement.unit}"
+    unit = judgement.unit
+    old = "nothing" if judgement.baseline is None else figure(judgement.baseline, unit)
     return dataclasses.replace(
         judgement,
         verdict=Verdict.PASS,
         code="IB-702",
-        detail=f"recorded: {old} -> {judgement.value:.4g} {judgement.unit}",
+        detail=f"recorded: {old} -> {figure(judgement.value, unit)}",
     )
 
 

@@ -123,7 +123,8 @@ def judge_objective(budget: Budget, runs: Sequence[float], comparisons: int = 1)
         value=math.exp(centre),
         unit=budget.unit,
         budget=budget.text,
-        detail=f"between {low:.4g} and {high:.4g} {budget.unit} over {len(runs)} runs",
+        detail=f"between {low:.4g} and {high:.4g} {budget.unit} over {len(runs)} runs"
+        + ("; more runs narrow it ([latency] runs)" if code == "IB-611" else ""),
     )
 
 
@@ -162,9 +163,9 @@ def judge_stored(
     change, to_red = _change(budget.metric, runs, stored, hardware, comparisons)
     slower_machine = _slowdown(probe_ms, stored.probe_ms)
     allowed = math.log1p(budget.limit)
-    verdict, code, reason = _decide(budget, runs, change, stored, allowed, slower_machine)
-    sessions = len(stored.runs)
-    spread = "their own spread" if sessions >= MEASURED_FROM else "the class's default spread"
+    verdict, code, reason = _decide(runs, change, stored, allowed, slower_machine)
+    measured = len(stored.runs) >= MEASURED_FROM
+    spread = "with their own spread" if measured else "with the default spread of this hardware"
     return Judgement(
         metric=budget.metric,
         verdict=verdict,
@@ -175,7 +176,9 @@ def judge_stored(
         baseline=math.exp(_centre(stored)),
         change=Interval(*(math.expm1(x) for x in (change.low, change.value, change.high))),
         smallest_visible=math.expm1(allowed + to_red),
-        detail=f"{reason}; {len(runs)} runs against {stored.label}, {spread}",
+        detail="; ".join(
+            part for part in (reason, f"{len(runs)} runs against {stored.label}", spread) if part
+        ),
     )
 
 
@@ -213,8 +216,10 @@ def _slowdown(now_ms: float | None, then_ms: Sequence[float]) -> float:
     return max(0.0, math.log(now_ms / statistics.median(then_ms)))
 
 
+_CALMER = "above the limit, but {}: measure again on a quiet machine"
+
+
 def _decide(
-    budget: Budget,
     runs: Sequence[float],
     change: Interval,
     stored: StoredSessions,
@@ -224,17 +229,23 @@ def _decide(
     if change.low > allowed:
         centre = _centre(stored)
         if min(math.log(run) for run in runs) - centre <= allowed:
-            return Verdict.INCONCLUSIVE, "IB-613", "some runs lie within the limit: contention"
+            return Verdict.INCONCLUSIVE, "IB-613", _CALMER.format("some runs lie within it")
         if change.low - slower_machine <= allowed:
             slower = math.expm1(slower_machine)
-            reason = f"the machine itself is {slower:.0%} slower than when it was recorded"
-            return Verdict.INCONCLUSIVE, "IB-614", reason
-        return Verdict.REGRESSED, "IB-603", f"slower than {budget.text} allows"
+            reason = f"the machine itself is {slower:.0%} slower than it was"
+            return Verdict.INCONCLUSIVE, "IB-614", _CALMER.format(reason)
+        return Verdict.REGRESSED, "IB-603", ""
     if change.high < 0 and change.value < -allowed:
-        return Verdict.IMPROVED, "IB-600", "faster"
+        return Verdict.IMPROVED, "IB-600", "less by more than the limit"
     if change.high < allowed:
         return Verdict.PASS, "IB-600", "within the limit"
-    return Verdict.INCONCLUSIVE, "IB-610", "the interval straddles the limit"
+    missing = MEASURED_FROM - len(stored.runs)
+    decides = (
+        f"after {missing} more recorded, the cell's own spread counts"
+        if missing > 0
+        else "a quieter machine narrows it; this budget may be too small for this one"
+    )
+    return Verdict.INCONCLUSIVE, "IB-610", f"the interval holds the limit: {decides}"
 
 
 def _too_few(budget: Budget, runs: Sequence[float]) -> Judgement:
@@ -245,5 +256,5 @@ def _too_few(budget: Budget, runs: Sequence[float]) -> Judgement:
         value=math.exp(log_median(runs)) if runs else math.nan,
         unit=budget.unit,
         budget=budget.text,
-        detail=f"only {len(runs)} valid runs, {MIN_RUNS} are needed: the machine was shared",
+        detail=f"{MIN_RUNS} runs that count are needed, and there were {len(runs)}",
     )

@@ -11,6 +11,8 @@ from pytest_inferbench.judge.verdict import Judgement, Verdict
 if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
 
+_UNITS_NOT_SAID = ("", "ratio", "value")
+
 
 def failure(cell: Cell, judgements: Iterable[Judgement], context: Mapping[str, str]) -> str:
     """Say which cell failed, by how much, against what, and what to do.
@@ -22,8 +24,13 @@ def failure(cell: Cell, judgements: Iterable[Judgement], context: Mapping[str, s
             label -> text.
     """
     judgements = list(judgements)
-    lines = [f"{cell}"]
-    lines += ["  " + sentence(j) for j in judgements if j.verdict is Verdict.REGRESSED]
+    regressed = [j for j in judgements if j.verdict is Verdict.REGRESSED]
+    # pytest's summary shows the first line and no other
+    names = dict.fromkeys(j.metric for j in regressed)
+    lines = [f"{cell}: {' and '.join(names)} regressed"]
+    for judgement in regressed:
+        lines.append("  " + statement(judgement))
+        lines += [f"    {part}" for part in judgement.detail.split("; ") if part]
     others = [
         f"{j.metric} {figure(j.value, j.unit)} ({j.verdict.value})"
         for j in judgements
@@ -36,32 +43,49 @@ def failure(cell: Cell, judgements: Iterable[Judgement], context: Mapping[str, s
 
 
 def skip(cell: Cell, judgements: Iterable[Judgement]) -> str:
-    """Say in one line why nothing was concluded."""
-    undecided = [j for j in judgements if not j.verdict.is_reached]
-    return f"{cell}: " + "; ".join(sentence(j) for j in undecided)
+    """Say in one line why nothing was concluded; what is to be said of several is said once."""
+    by_detail: dict[str, list[str]] = {}
+    for judgement in judgements:
+        if not judgement.verdict.is_reached:
+            by_detail.setdefault(judgement.detail, []).append(statement(judgement))
+    said = [", ".join([*statements, detail]) for detail, statements in by_detail.items()]
+    return f"{cell}: " + "; ".join(said)
 
 
-def sentence(judgement: Judgement) -> str:
-    """Return one judgement as a sentence with its code."""
+def statement(judgement: Judgement) -> str:
+    """Return a judgement in one line: code, figure, baseline, interval, budget."""
     j = judgement
-    parts = [f"[{j.code}] {j.metric} {j.verdict.value}: {figure(j.value, j.unit)}"]
+    head = f"[{j.code}] {j.metric} {j.verdict.value}"
+    if not math.isfinite(j.value):
+        return f"{head}, budget {j.budget}" if j.budget else head
+    parts = [f"{head}: {figure(j.value, j.unit)}"]
     if j.change is not None and j.baseline is not None:
+        parts[0] += f" against {figure(j.baseline, j.unit)}"
         parts.append(
-            f"against {figure(j.baseline, j.unit)}, {j.change.value:+.1%}"
-            f" (between {j.change.low:+.1%} and {j.change.high:+.1%})"
+            f"{percent(j.change.value)}"
+            f" (between {percent(j.change.low)} and {percent(j.change.high)})"
         )
     parts.append(f"budget {j.budget}")
-    if j.detail:
-        parts.append(j.detail)
     if j.verdict is Verdict.INCONCLUSIVE and j.smallest_visible is not None:
-        parts.append(f"smallest change visible here: {j.smallest_visible:+.0%}")
-    return ", ".join(parts[:-1]) + (f"; {parts[-1]}" if len(parts) > 1 else parts[-1])
+        parts.append(f"visible from {percent(j.smallest_visible)}")
+    return ", ".join(parts)
 
 
 def figure(value: float, unit: str) -> str:
     """Return a number with its unit, at a precision a person can read."""
     if not math.isfinite(value):
-        return str(value)
-    if unit in ("", "ratio"):
+        return "no figure" if math.isnan(value) else f"{value:+}"
+    if unit in _UNITS_NOT_SAID:
         return f"{value:.6g}"
-    return f"{value:.4g} {unit}"
+    digits = ".0f" if abs(value) >= 1000 else ".4g"
+    return f"{value:{digits}} {unit}"
+
+
+def percent(change: float) -> str:
+    """Return a fraction as a signed percentage, without digits that mean nothing."""
+    return f"{change:+.1%}" if abs(change) < 1 else f"{change:+.0%}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 run", "2 runs"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
