@@ -19,7 +19,9 @@ from pytest_inferbench.errors import InferbenchError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(
-        prog="inferbench", description="Companion of the pytest plugin."
+        prog="inferbench",
+        description="Companion of the pytest plugin: the gate itself is `pytest`.",
+        epilog="example: inferbench doctor",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -76,7 +78,8 @@ def _cache(options: argparse.Namespace) -> int:
 
     cache = Gate.from_folder(Path.cwd(), options.settings).cache
     entries = cache.entries()
-    print(f"{cache.root}: {len(entries)} entries, {cache.total_bytes() / 2**20:.1f} MiB")
+    what = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+    print(f"{cache.root}: {what}, {cache.total_bytes() / 2**20:.1f} MiB")
     if options.clear:
         cache.remove([entry.key for entry in entries])
         print("cleared")

@@ -48,7 +48,7 @@ def skip(cell: Cell, judgements: Iterable[Judgement]) -> str:
     for judgement in judgements:
         if not judgement.verdict.is_reached:
             by_detail.setdefault(judgement.detail, []).append(statement(judgement))
-    said = [", ".join([*statements, detail]) for detail, statements in by_detail.items()]
+    said = ["; ".join([*statements, detail]) for detail, statements in by_detail.items()]
     return f"{cell}: " + "; ".join(said)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_inferbench.ledger import count_by_code
+from pytest_inferbench.report.messages import counted
 from pytest_inferbench.report.table import Row, rows, speedups
 
 if TYPE_CHECKING:
@@ -28,12 +30,19 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     _write_what_cannot_run(gate, reporter)
     for notice in gate.notices:
         reporter.write_line(notice)
-    counts = count_by_code(gate.ledger.ours)
+    if table:
+        reporter.write_line(last_line(table, count_by_code(gate.ledger.ours)))
+
+
+def last_line(table: list[Row], undecided: Mapping[str, int]) -> str:
+    """Return how many cells ended how, and what was left without a verdict."""
     verdicts = Counter(row.verdict for row in table)
-    parts = [f"{count} {verdict}" for verdict, count in sorted(verdicts.items())]
-    parts += [f"{count} x {label}" for label, count in sorted(counts.items())]
-    if parts:
-        reporter.write_line("inferbench: " + ", ".join(parts))
+    cells = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    line = f"inferbench: {counted(len(table), 'cell')}: {cells}"
+    if undecided:
+        figures = ", ".join(f"{count} {label}" for label, count in sorted(undecided.items()))
+        line += f"; figures without a verdict: {figures}"
+    return line
 
 
 def _write_what_cannot_run(gate: Gate, reporter: pytest.TerminalReporter) -> None:
