@@ -108,14 +108,21 @@ class Similarity(Handle):
             raise InferbenchError(
                 "IB-502",
                 f"{metric} needs at least two samples of one shape whose reference outputs differ",
-                f"Give the model more data, or budget `cosine` instead of `{metric}`.",
+                "Give the model more data, or budget `cosine` instead.",
             )
         if null is not None and budget.limit <= null.max:
+            whose = "default " if budget.origin == "default" else ""
+            instead = (
+                f"budget `centred_cosine` (here {_shown(worst.centred)})"
+                if metric == "cosine"
+                else "give the model data that differ more, or budget `max_error` or `snr_db`"
+                f" and set `{metric} = false`"
+            )
             raise InferbenchError(
                 "IB-503",
-                f"the {metric} budget {budget.text} of {self._run.cell} tells nothing: outputs of"
-                f" different inputs already reach {null.max:.6f}",
-                f"Raise it above that, or budget `centred_cosine` (here {_shown(worst.centred)}).",
+                f"the {whose}{metric} budget {budget.text} tells nothing here: outputs of"
+                f" different inputs reach {null.max:.6f}, and this cell's {spread.min:.6f}",
+                f"Raise it above that, or {instead}.",
             )
         beside = f"null {null.max:.4f}, " if null is not None else ""
         detail = (
@@ -217,11 +224,12 @@ class Detections(Handle):
         lines = {}
         if self.drop.worst_images:
             ids = ", ".join(str(image.image_id) for image in self.drop.worst_images)
-            lines["images that lost most"] = ids
+            lines["images that lost most, by id"] = ids
         similar = Similarity(self._run).judgements()
         if similar and all(judgement.verdict is Verdict.PASS for judgement in similar):
-            lines["note"] = (
-                "the tensors agree within their budget, so look at pre- and post-processing"
+            lines["what to do"] = (
+                "the tensors are within their own budgets, so look at pre- and post-processing,"
+                " or tighten those"
             )
         return lines
 

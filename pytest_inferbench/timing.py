@@ -83,7 +83,7 @@ class RunsHandle(Handle):
     def _set_aside(self) -> str:
         """How many runs do not count, and why the first does not; empty when all do."""
         reasons = [launch.set_aside for launch in self._run.launches if launch.set_aside]
-        return f"{counted(len(reasons), 'run')}, for {reasons[0]}" if reasons else ""
+        return f"{counted(len(reasons), 'run')}: {reasons[0]}" if reasons else ""
 
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
