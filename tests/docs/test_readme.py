@@ -1,0 +1,113 @@
+"""Every command of the README runs, in the order it is read, in a project made of its own files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+DETECTOR = ROOT / "fixtures" / "detector"
+
+# Quick and deaf to neighbours; appended to the README's own settings.
+QUICK = """
+[latency]
+runs = 3
+seconds = "150 ms"
+warmup_ceiling = "300 ms"
+most_steal = 1.0
+most_other = 1.0
+"""
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+SET_UP = [command for command in COMMANDS if "pip install" in command]
+USE = [command for command in COMMANDS if command not in SET_UP]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """What a reader has: a detector, its data, and the README's settings and test."""
+    spec = importlib.util.spec_from_file_location("readme_scenes", DETECTOR / "scenes.py")
+    scenes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scenes)
+    scenes.write_dataset(tmp_path / "data/val", "val", 16)
+    scenes.write_dataset(tmp_path / "data/images", "calibration", 16)
+    (tmp_path / "data/images/images").rename(tmp_path / "data/calib")
+    (tmp_path / "models").mkdir()
+    shutil.copy(DETECTOR / "detector.onnx", tmp_path / "models")
+    exclude = json.loads((DETECTOR / "card.json").read_text())["quantization_exclude"]
+    (toml,) = blocks("toml")
+    quantization = f"[models.detector.quantization]\nexclude = {json.dumps(exclude)}\n"
+    folders = 'cache = ".cache"\nlock = ".lock"\n'
+    # the README's matrix, without what this version's only other precision would cost
+    toml = toml.rstrip() + '\nprecisions = ["fp32", "int8"]\n'
+    (tmp_path / "inferbench.toml").write_text(folders + toml + quantization + QUICK)
+    (python,) = blocks("python")
+    (tmp_path / "test_detector.py").write_text(python)
+    return tmp_path
+
+
+def run(command, folder, timeout_s=300):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def test_every_command_of_use_succeeds(project):
+    for command in USE:
+        done = run(command, project)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert (project / "gate.xml").is_file()
+    assert json.loads((project / "gate.json").read_text())["cells"]
+    (baseline,) = project.glob("baselines/*/detector.json")
+    cells = json.loads(baseline.read_text())["cells"]
+    reasons = {name: [s["reason"] for s in cell["sessions"]] for name, cell in cells.items()}
+    assert reasons == {"ort-cpu fp32": ["first session"], "ort-cpu int8": ["new calibration"]}
+
+
+def test_the_commands_are_found():
+    assert len(SET_UP) == 2
+    assert len(USE) >= 10
+    assert all(command.startswith(("pytest", "inferbench ")) for command in USE)
+
+
+def test_ci_runs_the_readme_s_test_command():
+    (tests,) = re.findall(r"\.venv/bin/(pytest tests.*)", SET_UP[1])
+    assert f"$bin/{tests}" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_link_leads_somewhere():
+    links = re.findall(r"\]\(([^)]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+@pytest.mark.slow
+def test_the_first_command_sets_up_and_runs_the_gate(tmp_path):
+    """From a clone of what is committed; needs the network that pip needs."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    done = run(f"export XDG_CACHE_HOME={tmp_path}/cache; {SET_UP[0]}", clone, timeout_s=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "inferbench: " in done.stdout
