@@ -19,6 +19,23 @@ class CellScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist carrie
         super().__init__(config, log)
         self._cell_ids = frozenset(cell_ids)
 
+    def remove_node(self, node: Any) -> str | None:
+        """Take over from a process that is gone: what it ran has failed, and is not run again.
+
+        xdist's own would run it again until no more processes may be started, and would hand out
+        what is finished too, at which the next process waits for ever.
+        """
+        work = self.assigned_work[node]
+        crashed = next((test for unit in work.values() for test in unit if not unit[test]), None)
+        for unit in work.values():
+            if crashed in unit:
+                unit[crashed] = True
+        self.assigned_work[node] = {
+            scope: unit for scope, unit in work.items() if not all(unit.values())
+        }
+        super().remove_node(node)
+        return crashed
+
     def _split_scope(self, nodeid: str) -> str:
         return cell_in(nodeid, self._cell_ids) or nodeid
 

@@ -27,7 +27,7 @@ from pytest_inferbench.errors import InferbenchError
 
 _META = "meta.json"
 _WAIT_S = 1.0
-_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Files whose contents this process has hashed, with what would show that they changed since.
 _verified: dict[Path, tuple[str, tuple[int, int, int]]] = {}
@@ -136,9 +136,10 @@ class ArtifactCache:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 raise _disk_full(self.root, what) from error
-            if error.errno not in _REFUSALS or not str(error.filename).startswith(str(self.root)):
+            place = Path(str(error.filename))
+            if not (place.is_relative_to(self.root) or self.root.is_relative_to(place)):
                 raise
             raise InferbenchError(
                 "IB-421",

@@ -47,7 +47,13 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
         io = create_io(spec, get_execmodel("thread"))
     except OSError as error:
         raise diagnosed(environment, str(error)) from error
-    giving_up = threading.Timer(timeout_s, io.kill)
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        io.kill()
+
+    giving_up = threading.Timer(timeout_s, give_up)
     giving_up.daemon = True
     giving_up.start()
     try:
@@ -56,6 +62,12 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
             raise EOFError("its connection closed")
     except (OSError, EOFError, AssertionError, HostNotFound) as error:
         _discard(io)
+        if late.is_set():
+            raise unreachable(
+                environment,
+                f"it did not answer within {timeout_s:g} s",
+                "Raise worker.open_timeout in the settings, if it was only slow.",
+            ) from error
         raise diagnosed(environment, f"{type(error).__name__}: {error}") from error
     except BaseException:
         _discard(io)
