@@ -73,14 +73,16 @@ class Gate:
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
         self.environments = {facts.name: facts for facts in environment_facts(settings, hardware)}
-        self.cells = tuple(
-            cell
-            for name, model in settings.models.items()
-            for cell in self.matrix_of(
-                name,
-                model.backends or settings.matrix.backends,
-                model.precisions or settings.matrix.precisions,
-            )
+        self.cells = build_matrix(
+            [
+                ModelAxes(
+                    name,
+                    model.backends or settings.matrix.backends,
+                    model.precisions or settings.matrix.precisions,
+                )
+                for name, model in settings.models.items()
+            ],
+            list(self.environments.values()),
         )
 
     def matrix_of(

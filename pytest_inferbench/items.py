@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,9 +64,13 @@ class _AfterCollection:
 
 
 def _parameter(cell: Cell) -> Any:
-    # Markers by their exact ids: pytest accepts hyphens, attribute syntax does not.
-    marks = [getattr(pytest.mark, marker) for marker in sorted(cell.markers)]
-    return pytest.param(cell, id=cell.id, marks=marks)
+    return pytest.param(cell, id=cell.id, marks=_marks(cell.markers))
+
+
+@cache
+def _marks(markers: frozenset[str]) -> tuple[pytest.MarkDecorator, ...]:
+    """Markers by their exact ids: pytest accepts hyphens, attribute syntax does not."""
+    return tuple(getattr(pytest.mark, marker) for marker in sorted(markers))
 
 
 def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:

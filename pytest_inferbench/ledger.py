@@ -71,9 +71,12 @@ class Ledger:
         """The items that belong to a cell, in the order they ran."""
         return [entry for entry in self._entries.values() if entry.cell is not None]
 
-    def of_cell(self, cell_id: str) -> list[Entry]:
-        """The items of one cell."""
-        return [entry for entry in self.ours if entry.cell == cell_id]
+    def by_cell(self) -> dict[str, list[Entry]]:
+        """The items of each cell that has any, by its id."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.ours:
+            found.setdefault(str(entry.cell), []).append(entry)
+        return found
 
     def additions(self) -> Iterator[tuple[Entry, Payload]]:
         """Every session to record, one a cell: the last one wins."""

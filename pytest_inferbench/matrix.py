@@ -92,6 +92,7 @@ def build_matrix(
         environments: The default environment first.
     """
     by_backend = {name: _environment_of(name, environments) for name in CATALOG}
+    places = {name: list(_places(CATALOG[name], by_backend[name])) for name in CATALOG}
     return tuple(
         Cell(
             model=model.name,
@@ -104,7 +105,7 @@ def build_matrix(
         )
         for model in models
         for backend in model.backends
-        for hardware, reason in _places(CATALOG[backend], by_backend[backend])
+        for hardware, reason in places[backend]
         for precision in model.precisions
     )
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pytest
+from _pytest.mark import _parse_expression  # what it raises differs among versions, this does not
 from _pytest.mark.expression import Expression
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.ledger import Ledger
+from pytest_inferbench.ledger import Entry, Ledger
 from pytest_inferbench.matrix import Cell
 
 
 def check_expression(expression: str) -> None:
     """Refuse what is no marker expression, before anything runs."""
     try:
-        Expression.compile(expression)
-    except SyntaxError as error:
+        _parse_expression(expression, "--inferbench-require is no marker expression")
+    except pytest.UsageError as error:
         raise InferbenchError(
-            "IB-207",
-            f"--inferbench-require {expression!r} is no marker expression: {error.msg}",
-            'Write it as for -m: "trt and int8".',
+            "IB-207", str(error), 'Write it as for -m: "trt and int8".'
         ) from error
 
 
@@ -47,17 +47,18 @@ def unmet(expression: str, cells: Sequence[Cell], ledger: Ledger) -> str | None:
     matched = matching(expression, cells)
     if not matched:
         return f"[IB-201] it matches no cell of the matrix{_nearest(expression, cells)}"
-    lines = [line for cell in matched if (line := _unmet_cell(cell, ledger))]
+    by_cell = ledger.by_cell()
+    lines = [line for cell in matched if (line := _unmet_cell(cell, by_cell))]
     if not lines:
         return None
     head = f"[IB-202] {len(lines)} of {len(matched)} required cells reached no verdict:"
     return "\n  ".join([head, *lines])
 
 
-def _unmet_cell(cell: Cell, ledger: Ledger) -> str | None:
+def _unmet_cell(cell: Cell, by_cell: Mapping[str, list[Entry]]) -> str | None:
     if cell.cannot_run:
         return f"{cell}: cannot run here: {cell.cannot_run}"
-    entries = ledger.of_cell(cell.id)
+    entries = by_cell.get(cell.id)
     if not entries:
         return f"{cell}: none of its tests ran: look at -m, -k and the paths given"
     silent = [entry for entry in entries if not entry.reached_verdict]

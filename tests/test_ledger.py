@@ -21,7 +21,7 @@ def test_a_skip_is_no_verdict_and_keeps_its_reason():
     ledger.note("t", outcome="passed", payload={"cell": "c"})
     ledger.note("t", outcome="skipped", reason="why", payload={"cell": "c"})
     ledger.note("t", outcome="passed", payload={"cell": "c"})
-    (entry,) = ledger.of_cell("c")
+    (entry,) = ledger.by_cell()["c"]
     assert (entry.outcome, entry.reason) == ("skipped", "why")
     assert ledger.is_all_silent()
 

@@ -31,9 +31,7 @@ class Row:
 
 def rows(cells: Sequence[Cell], ledger: Ledger) -> list[Row]:
     """Return a row for every cell that ran, in the matrix's order."""
-    entries_by_cell: dict[str | None, list[Entry]] = {}
-    for entry in ledger.ours:
-        entries_by_cell.setdefault(entry.cell, []).append(entry)
+    entries_by_cell = ledger.by_cell()
     return [
         _row(cell, entries_by_cell[cell.id])
         for cell in cells

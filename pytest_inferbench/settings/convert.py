@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -64,12 +65,7 @@ class Converter:
         if not isinstance(data, dict):
             self._problems.add(here, f"expected a table, got {data!r:.60}")
             return None
-        # A leading underscore marks what is not the user's to set.
-        fields = {
-            f.encode_name: f
-            for f in msgspec.structs.fields(kind)
-            if not f.encode_name.startswith("_")
-        }
+        fields = _fields(kind)
         for name in (name for name in data if name not in fields):
             self._problems.add(dotted(*key, name), unknown(name, "key", list(fields)))
             close = nearest(name, fields)
@@ -133,6 +129,15 @@ class Converter:
         what = what.replace("`object`", "`table`")
         where = where.replace("[...]", "")
         self._problems.add(f"{key}{where}", what[:1].lower() + what[1:])
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """A table's keys; msgspec evaluates every annotation anew, so a kind is asked once."""
+    # A leading underscore marks what is not the user's to set.
+    return {
+        f.encode_name: f for f in msgspec.structs.fields(kind) if not f.encode_name.startswith("_")
+    }
 
 
 def _is_table(kind: Any) -> bool:
