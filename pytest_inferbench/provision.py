@@ -129,7 +129,8 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
 
         run = CellRun(gate, cell)
         try:
-            np.savez(folder / _OUTPUTS_FILE, allow_pickle=False, **pack_samples(run.outputs))
+            arrays: Mapping[str, Any] = pack_samples(run.outputs)
+            np.savez(folder / _OUTPUTS_FILE, **arrays)
         finally:
             run.close()
         return {"samples": len(task.inputs)}

@@ -77,11 +77,13 @@ def test_no_room_for_the_baseline(project, gate):
     before = file.read_bytes()
     project.makeconftest(
         f"""
-        import resource, signal
+        import pytest, resource, signal
 
-        def pytest_runtest_logfinish():
+        @pytest.hookimpl(wrapper=True)
+        def pytest_sessionfinish():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)} // 2, resource.RLIM_INFINITY))
+            return (yield)
         """
     )
     result = gate("-m", "latency", "--update-baselines", "-p", "no:cacheprovider")
