@@ -1,0 +1,41 @@
+"""The way to the packaged suites: takes the paths that pytest meets, says which of them lead there.
+
+The suites often lie in a virtual environment inside the project, a folder that pytest leaves out.
+This opens the way to them, and to nothing beside it: site-packages is full of others' tests.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def left_out_on_the_way(config: pytest.Config, suites: Path) -> Path | None:
+    """Return the topmost folder above the suites that pytest would not enter from its arguments."""
+    start = config.invocation_params.dir
+    walked = {Path(start, argument) for argument in config.args}
+    for folder in reversed((suites, *suites.parents)):
+        if walked.isdisjoint(folder.parents):
+            continue
+        if config.hook.pytest_ignore_collect(collection_path=folder, config=config):
+            return folder
+    return None
+
+
+class WayToSuites:
+    """Lets pytest walk through a folder that it leaves out, to the suites and nowhere else."""
+
+    def __init__(self, left_out: Path, suites: Path) -> None:
+        self._left_out = left_out
+        self._suites = suites
+        self._way = (suites, *suites.parents)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Answer for what lies in that folder; leave everything else to pytest."""
+        if self._left_out not in (collection_path, *collection_path.parents):
+            return None
+        if self._suites in collection_path.parents:
+            return None
+        return collection_path not in self._way
