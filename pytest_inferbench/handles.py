@@ -175,7 +175,8 @@ class Detections(Handle):
         """What was lost against the reference, with its interval."""
         from pytest_inferbench.accuracy.drop import map_drop
 
-        return map_drop(self._reference, self.scores)
+        scores = self.scores  # first: it refuses a model that detects nothing
+        return map_drop(self._reference, scores)
 
     @property
     def _reference(self) -> CocoScores:
