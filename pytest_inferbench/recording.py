@@ -43,6 +43,7 @@ def new_session(
             "python": platform.python_version(),
             **run.gate.hardware.facts,
             **versions,
+            **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
         },
         "latency_ms": {
             name: [_short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
