@@ -213,7 +213,9 @@ def note(gate: Gate, report: pytest.TestReport) -> None:
 def _reason(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
-    return "" if report.passed else report.longreprtext.strip().rpartition("\n")[2]
+    crash = getattr(report.longrepr, "reprcrash", None)  # where there is none, it is our own text
+    said = crash.message if crash else report.longreprtext
+    return "" if report.passed else str(said).strip().removeprefix("Failed: ")
 
 
 class RequireItem(pytest.Item):
