@@ -35,14 +35,13 @@ def configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     suites = packaged_folder("suites")
-    if _wants_suites(config):
-        config.args.append(str(suites))
-        from pytest_inferbench.reach import WayToSuites, left_out_on_the_way
+    wanted = _wants_suites(config)
+    if wanted:
+        from pytest_inferbench.reach import add_suites
 
-        if (left_out := left_out_on_the_way(config, suites)) is not None:
-            config.pluginmanager.register(WayToSuites(left_out, suites))
+        add_suites(config, suites)
     asked = any(config.getoption(name) for name in _OPTIONS_IN_PLAY)
-    if asked or any(_is_inside(config, argument, suites) for argument in config.args):
+    if wanted or asked or any(_is_inside(config, argument, suites) for argument in config.args):
         gate_of(config)
 
 

@@ -11,16 +11,21 @@ from pathlib import Path
 import pytest
 
 
-def left_out_on_the_way(config: pytest.Config, suites: Path) -> Path | None:
-    """Return the topmost folder above the suites that pytest would not enter from its arguments."""
-    start = config.invocation_params.dir
-    walked = {Path(start, argument) for argument in config.args}
-    for folder in reversed((suites, *suites.parents)):
-        if walked.isdisjoint(folder.parents):
-            continue
+def add_suites(config: pytest.Config, suites: Path) -> None:
+    """Have pytest collect the suites beside what it was told to walk.
+
+    Where it was told to walk a folder above them, they must not be named as well: pytest before 9
+    then drops the rest of that folder, and pytest 9 drops the suites.
+    """
+    walked = {Path(config.invocation_params.dir, argument) for argument in config.args}
+    way = (*reversed(suites.parents), suites)
+    inside = [folder for folder in way if not walked.isdisjoint(folder.parents)]
+    if not inside:
+        config.args.append(str(suites))
+    for folder in inside:
         if config.hook.pytest_ignore_collect(collection_path=folder, config=config):
-            return folder
-    return None
+            config.pluginmanager.register(WayToSuites(folder, suites))
+            return
 
 
 class WayToSuites:
