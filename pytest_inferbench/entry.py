@@ -35,6 +35,7 @@ def configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     suites = packaged_folder("suites")
+    config.args[:] = [_as_shown(config, argument, suites) for argument in config.args]
     wanted = _wants_suites(config)
     if wanted:
         from pytest_inferbench.reach import add_suites
@@ -86,11 +87,12 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
 
 def settings_file(config: pytest.Config) -> Path | None:
     """Return the settings file of this run: the one named, or the nearest of two folders."""
+    from pytest_inferbench.settings.find import FILE_NAME, find
+
     named = config.getoption("inferbench_settings")
     if named:
-        return Path(config.invocation_params.dir, named)
-    from pytest_inferbench.settings.find import find
-
+        path = Path(config.invocation_params.dir, named)
+        return find(path) or path / FILE_NAME if path.is_dir() else path
     return find(config.invocation_params.dir) or find(config.rootpath)
 
 
@@ -99,6 +101,15 @@ def _wants_suites(config: pytest.Config) -> bool:
         return True
     nothing_named = config.args_source == pytest.Config.ArgsSource.INVOCATION_DIR
     return nothing_named and settings_file(config) is not None
+
+
+def _as_shown(config: pytest.Config, argument: str, suites: Path) -> str:
+    """Return the path of a packaged test given by the id that pytest shows, else the argument."""
+    file, *inside = argument.split("::", 1)
+    found = suites / file.removeprefix("suites/")
+    if not file or Path(config.invocation_params.dir, file).exists() or not found.exists():
+        return argument
+    return "::".join([str(found), *inside])
 
 
 def _is_inside(config: pytest.Config, argument: str, folder: Path) -> bool:

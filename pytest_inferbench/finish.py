@@ -29,16 +29,21 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         pytest.ExitCode.INTERNAL_ERROR,
         pytest.ExitCode.USAGE_ERROR,
     )
-    problems = [] if interrupted else _record(gate)
+    try:
+        problems = [] if interrupted else _record(gate)
+    except KeyboardInterrupt:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+        problems = ["interrupted while baselines were written: each file is the old one or the new"]
     if gate.options.update and interrupted:
         gate.notices.append("interrupted: no baseline was written")
     if gate.options.json_path is not None:
         problems += _write_json(gate)
     if gate.ledger.is_all_silent():
         problems.append("nothing reached a verdict: what did not run did not pass")
+    problems += _run_again(gate)
     gate.notices += problems
-    if problems and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if problems:
+        _fail(session)
 
 
 def _report_requirements(gate: Gate, session: pytest.Session) -> None:
@@ -54,8 +59,27 @@ def _report_requirements(gate: Gate, session: pytest.Session) -> None:
             when="call",
         )
         session.config.hook.pytest_runtest_logreport(report=report)
-        if reason and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if reason:
+            _fail(session)
+
+
+def _fail(session: pytest.Session) -> None:
+    """Let a session that was to end well, or empty, end as failed."""
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _run_again(gate: Gate) -> list[str]:
+    """Tell what passed only when run again; return what had regressed: that is a verdict."""
+    problems = []
+    for attempt in gate.ledger.turned_green():
+        line = f"{attempt.nodeid} passed only when it was run again; before: {attempt.reason}"
+        verdicts = {judged["verdict"] for judged in attempt.payload.get("judgements", ())}
+        if "regressed" in verdicts:
+            problems.append(f"[IB-617] a regression stays one: {line}")
+        else:
+            gate.notices.append(line)
+    return problems
 
 
 def _record(gate: Gate) -> list[str]:
@@ -65,10 +89,11 @@ def _record(gate: Gate) -> list[str]:
     from pytest_inferbench.recording import record
 
     try:
-        gate.notices += record(gate)
+        lines = record(gate)
     except InferbenchError as error:
-        return [f"no baseline was written: {error}"]
-    return []
+        return [f"not every baseline was written: {error}"]
+    gate.notices += lines
+    return [] if lines else ["[IB-703] --update-baselines, and no cell was recorded"]
 
 
 def _write_json(gate: Gate) -> list[str]:

@@ -6,7 +6,7 @@ nothing of pytest's items; one cell's worker is open at a time.
 
 from __future__ import annotations
 
-import getpass
+import os
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS
 from pytest_inferbench.environments import environment_facts
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
+from pytest_inferbench.progress import Progress
 from pytest_inferbench.requirements import check_expression
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Gate:
         """The lock that timing takes exclusively and everything else takes shared."""
         from pytest_inferbench.host_lock import HostLock
 
-        default = Path(tempfile.gettempdir()) / f"inferbench-lock-{getpass.getuser()}"
+        default = Path(tempfile.gettempdir()) / f"inferbench-lock-{os.getuid()}"
         return HostLock(self.settings.lock or default)
 
     @property
@@ -230,6 +231,10 @@ class Gate:
         """Say that something takes long: after two seconds, then every ten."""
         if int(elapsed_s) == _FIRST_WORD_S or int(elapsed_s) % _NEXT_WORD_S == 0:
             self.say(f"{what} ({elapsed_s:.0f} s)")
+
+    def progress(self, what: str) -> Progress:
+        """Return what is told how long an activity has taken, and says so when it is long."""
+        return Progress(self.say, what)
 
     def close(self) -> None:
         """Close the open cell's worker, if any."""

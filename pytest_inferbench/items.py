@@ -6,8 +6,8 @@ Takes pytest's items and reports and the gate; keeps the gate free of them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,13 @@ from pytest_inferbench.ledger import Payload
 from pytest_inferbench.requirements import unmet
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
 
 PAYLOAD = pytest.StashKey[Payload]()
 """What a test has concluded so far, on its item."""
 
+_NO_LOCK = pytest.StashKey[InferbenchError]()
 _CELL = "_inferbench_cell"
 _FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
 
@@ -37,6 +36,23 @@ def cell_of(item: pytest.Item) -> Cell | None:
     callspec = getattr(item, "callspec", None)
     cell: Cell | None = callspec.params.get(_CELL) if callspec else None
     return cell if hasattr(cell, "cannot_run") else None
+
+
+def given_cell(request: pytest.FixtureRequest) -> Cell:
+    """Return the cell that a test is run for.
+
+    Raises:
+        InferbenchError: The test was given none, since pytest could not see that it wants one.
+    """
+    if not hasattr(request, "param"):
+        raise InferbenchError(
+            "IB-209",
+            f"{request.node.nodeid} asks for a cell while it runs, and has none",
+            "Name `cell` among the test's arguments: pytest makes one test for each cell before"
+            " any of them runs, so request.getfixturevalue and unittest classes come too late.",
+        )
+    cell: Cell = request.param
+    return cell
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
@@ -82,14 +98,25 @@ def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
     }
     wanted: dict[str, frozenset[str]] = {}
     for marker in definition.iter_markers("inferbench"):
+        if marker.args:
+            raise pytest.UsageError(_not_a_list(definition, ", ".join(map(repr, marker.args))))
         for axis, names in marker.kwargs.items():
             if axis not in known:
                 raise pytest.UsageError(_unknown(definition, f"{axis}=", [f"{a}=" for a in known]))
+            if not isinstance(names, (list, tuple, set, frozenset)):
+                raise pytest.UsageError(_not_a_list(definition, f"{axis}={names!r}"))
             for name in names:
                 if name not in known[axis]:
                     raise pytest.UsageError(_unknown(definition, name, list(known[axis])))
             wanted[axis] = wanted.get(axis, frozenset(names)) & frozenset(names)
     return wanted
+
+
+def _not_a_list(definition: pytest.Item, written: str) -> str:
+    return (
+        f"[IB-205] {definition.nodeid}: the inferbench marker was given {written}; it takes lists"
+        ' by name: inferbench(models=["detector"], precisions=["int8"])'
+    )
 
 
 def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
@@ -172,14 +199,27 @@ def _group(item: pytest.Item) -> str:
     return cell.id if cell is not None else item.nodeid
 
 
-def holding_the_host(gate: Gate, item: pytest.Item) -> AbstractContextManager[None]:
-    """Hold the host's lock, shared, while an item of a cell that can run runs."""
+@contextmanager
+def holding_the_host(gate: Gate, item: pytest.Item) -> Iterator[None]:
+    """Hold the host's lock, shared, while an item of a cell that can run runs.
+
+    A lock that cannot be had is that item's failure, in its setup: here it would end the session.
+    """
     cell = cell_of(item)
-    return nullcontext() if cell is None or cell.cannot_run else gate.host.shared()
+    with ExitStack() as held:
+        if cell is not None and not cell.cannot_run:
+            try:
+                held.enter_context(gate.host.shared(gate.progress(f"{cell}: wait for the host")))
+            except InferbenchError as error:
+                item.stash[_NO_LOCK] = error
+        yield
 
 
 def skip_if_it_cannot_run(item: pytest.Item) -> None:
-    """Skip the one item that stands for a cell that cannot run here."""
+    """Skip the one item that stands for a cell that cannot run here; fail one without its lock."""
+    item.stash.setdefault(PAYLOAD, {}).clear()  # an item that is run again starts anew
+    if _NO_LOCK in item.stash:
+        raise item.stash[_NO_LOCK]
     cell = cell_of(item)
     if cell is not None and cell.cannot_run:
         pytest.skip(f"[IB-204] {cell} cannot run here: {cell.cannot_run}")
@@ -188,18 +228,17 @@ def skip_if_it_cannot_run(item: pytest.Item) -> None:
 def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Put the payload on a report, and our own errors as text without a traceback."""
     cell = cell_of(item)
-    if cell is None:
-        return
-    concluded: Payload = item.stash.get(PAYLOAD, {})
-    vars(report)["inferbench"] = {"cell": cell.id, **concluded}
+    if cell is not None:
+        concluded: Payload = item.stash.get(PAYLOAD, {})
+        vars(report)["inferbench"] = {"cell": cell.id, **concluded}
     if call.excinfo is not None and isinstance(call.excinfo.value, InferbenchError):
-        report.longrepr = f"{cell}: {call.excinfo.value}"
+        report.longrepr = f"{cell or item.nodeid}: {call.excinfo.value}"
 
 
 def note(gate: Gate, report: pytest.TestReport) -> None:
     """Enter a report in the ledger."""
     if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # pytest-rerunfailures
-        gate.ledger.forget(report.nodeid)
+        gate.ledger.run_again(report.nodeid, _reason(report), vars(report).get("inferbench"))
         return
     gate.ledger.note(
         report.nodeid,

@@ -40,6 +40,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._set_aside: list[Entry] = []
 
     def note(
         self,
@@ -62,9 +63,17 @@ class Ledger:
             entry.cell = payload.get("cell", entry.cell)
             entry.payload.update(payload)
 
-    def forget(self, nodeid: str) -> None:
-        """Drop an item that is about to run again, as a rerun plugin does."""
+    def run_again(self, nodeid: str, reason: str, payload: Mapping[str, Any] | None) -> None:
+        """Set an attempt aside, for the item is about to run again, as a rerun plugin does."""
         self._entries.pop(nodeid, None)
+        if payload:
+            attempt = Entry(nodeid, "failed", payload["cell"], reason, payload={**payload})
+            self._set_aside.append(attempt)
+
+    def turned_green(self) -> list[Entry]:
+        """The failed attempts of our items that passed, or were skipped, when run again."""
+        last = {entry.nodeid: entry.outcome for entry in self.ours}
+        return [e for e in self._set_aside if last.get(e.nodeid, "failed") != "failed"]
 
     @property
     def ours(self) -> list[Entry]:
@@ -79,8 +88,10 @@ class Ledger:
         return found
 
     def additions(self) -> Iterator[tuple[Entry, Payload]]:
-        """Every session to record, one a cell: the last one wins."""
-        by_cell = {e.cell: e for e in self.ours if e.payload.get("addition")}
+        """Every session to record, one a cell: the last one wins; none of a test that failed."""
+        by_cell = {
+            e.cell: e for e in self.ours if e.payload.get("addition") and e.outcome != "failed"
+        }
         for entry in by_cell.values():
             yield entry, entry.payload["addition"]
 

@@ -160,6 +160,8 @@ class DetectionTask(Task):
     @cached_property
     def _size(self) -> tuple[int, int]:
         """Height and width of the model's input."""
+        if not self.facts.inputs:
+            raise InferbenchError("IB-543", f"models.{self.name} has no input to put images into")
         spec = self.facts.inputs[0]
         shape = self.model.shapes.get(spec.name, spec.shape)
         if len(shape) == 4 and all(isinstance(side, int) and side > 0 for side in shape[2:]):
@@ -211,4 +213,18 @@ def _sha256(samples: Sequence[Sample]) -> str:
 def _stacked(samples: Sequence[Sample]) -> Mapping[str, Array]:
     import numpy as np
 
-    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    read = list(samples)
+    forms = [{name: (each.dtype.name, each.shape) for name, each in one.items()} for one in read]
+    odd = next((i for i, form in enumerate(forms) if form != forms[0]), None)
+    if odd is not None:
+        raise InferbenchError(
+            "IB-546",
+            f"calibration sample {odd + 1} holds {_form(forms[odd])}, and the first one holds"
+            f" {_form(forms[0])}: they are calibrated on together",
+            "Give all of them the same arrays, of one type and shape.",
+        )
+    return {name: np.stack([sample[name] for sample in read]) for name in forms[0]}
+
+
+def _form(form: Mapping[str, tuple[str, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name}: {dtype} {list(shape)}" for name, (dtype, shape) in form.items())

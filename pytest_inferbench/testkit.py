@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def _inferbench_cell(request: pytest.FixtureRequest) -> Cell:
     """The parameter itself; a name of its own, so that a project's `cell` is never touched."""
-    cell: Cell = request.param
-    return cell
+    from pytest_inferbench.items import given_cell
+
+    return given_cell(request)
 
 
 @pytest.fixture

@@ -78,3 +78,16 @@ def gate(project):
         return project.runpytest_subprocess("-p", "no:randomly", *arguments, timeout=timeout)
 
     return run
+
+
+@pytest.fixture
+def said():
+    """Return what a run said, checked to hold no traceback of ours."""
+
+    def said(result):
+        text = result.stdout.str() + result.stderr.str()
+        for sign in ("INTERNALERROR", "Traceback (most recent call last)", "pytest_inferbench/"):
+            assert sign not in text
+        return text
+
+    return said
