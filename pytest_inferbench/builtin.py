@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -50,13 +51,14 @@ def is_builtin(model: ModelSettings) -> bool:
     return model.data is None and model.path == model_path()
 
 
-def data_set(cache: ArtifactCache, split: str) -> Path:
+def data_set(cache: ArtifactCache, split: str, say: Callable[[str], None]) -> Path:
     """Return the `instances.json` of a split, generated on first use on this host."""
     script = packaged_folder("fixtures") / "detector" / "scenes.py"
     source = script.read_bytes()
     key = hashlib.sha256(source + b"\0" + split.encode()).hexdigest()
 
     def build(folder: Path) -> dict[str, object]:
+        say(f"generating the built-in detector's {split} images, once on this host")
         made: Path = _load(script).write_dataset(folder, split)
         return {"instances": made.name}
 

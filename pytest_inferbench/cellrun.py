@@ -7,7 +7,8 @@ not what is acceptable: budgets are the handles' business.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pytest_inferbench.launches import Launch, launch_once, valid
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.progress import Progress
     from pytest_inferbench.provision import Artifact
     from pytest_inferbench.tasks import Sample, Task
     from pytest_inferbench.worker.client import AnyWorker
@@ -67,7 +69,13 @@ class CellRun:
     @cached_property
     def outputs(self) -> Sequence[Sample]:
         """The outputs for every sample of the model's data."""
-        return [self.infer(sample) for sample in self.inputs]
+        self._open()
+        progress, started = self.waiting("running its data"), time.monotonic()
+        outputs = []
+        for sample in self.inputs:
+            outputs.append(self.infer(sample))
+            progress(time.monotonic() - started, f"{len(outputs)} of {len(self.inputs)} samples")
+        return outputs
 
     def infer(self, sample: Sample) -> dict[str, Any]:
         """Run one sample; the worker is opened on first use.
@@ -107,9 +115,9 @@ class CellRun:
         """Start a worker that can open this cell."""
         return self.gate.launch(self.cell.environment, [self.info.adapter or ""])
 
-    def waiting(self, what: str) -> Callable[[float], None]:
-        """Return what says, about once a second, that something takes long."""
-        return lambda elapsed_s: self.gate.waiting(f"{self.cell}: {what}", elapsed_s)
+    def waiting(self, what: str) -> Progress:
+        """Return what is told how long something takes, and says so when it is long."""
+        return self.gate.progress(f"{self.cell}: {what}")
 
     def close(self) -> None:
         """Close the worker, if it is open."""

@@ -6,6 +6,7 @@ before anything is collected (exit status 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,27 @@ def gate_of(config: pytest.Config) -> Gate:
         gate = Gate.from_config(config, settings_file(config))
     except InferbenchError as error:
         raise pytest.UsageError(str(error)) from None
+    if not hasattr(config, "workerinput"):
+        gate.say = _writer(config)
     for marker in sorted(gate.markers):
         config.addinivalue_line("markers", f"{marker}: cells of the inference gate")
     config.stash[_GATE] = gate
     config.pluginmanager.register(GateHooks(gate), "inferbench-gate")
     return gate
+
+
+def _writer(config: pytest.Config) -> Callable[[str], None]:
+    """Return what writes a line to the terminal in the middle of a test."""
+
+    def say(line: str) -> None:
+        capture = config.pluginmanager.getplugin("capturemanager")
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        if capture is not None and reporter is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(line, flush=True)
+
+    return say
 
 
 def existing_gate(config: pytest.Config) -> Gate | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS
 from pytest_inferbench.environments import environment_facts
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
 from pytest_inferbench.progress import Progress
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from pytest_inferbench.worker.client import AnyWorker
 
 
-_FIRST_WORD_S = 2
-_NEXT_WORD_S = 10
 _MEMORY_SHARE = 0.8
 
 
@@ -192,7 +191,7 @@ class Gate:
         from pytest_inferbench.tasks import make_task
 
         if name not in self._tasks:
-            self._tasks[name] = make_task(name, self.settings.models[name], self.cache)
+            self._tasks[name] = make_task(name, self.settings.models[name], self.cache, self.say)
         return self._tasks[name]
 
     def reference_of(self, name: str) -> Reference:
@@ -210,6 +209,7 @@ class Gate:
         if self.options.in_process:
             return InProcessWorker()
         declared = self.settings.environments.get(environment)
+        self._check_hardware(environment, declared.hardware if declared else None)
         where = Environment(
             name=environment,
             python=declared.python if declared else None,
@@ -227,10 +227,15 @@ class Gate:
             modules,
         )
 
-    def waiting(self, what: str, elapsed_s: float) -> None:
-        """Say that something takes long: after two seconds, then every ten."""
-        if int(elapsed_s) == _FIRST_WORD_S or int(elapsed_s) % _NEXT_WORD_S == 0:
-            self.say(f"{what} ({elapsed_s:.0f} s)")
+    def _check_hardware(self, environment: str, declared: str | None) -> None:
+        found = (self.hardware.cpu, *self.hardware.gpus)
+        if declared is not None and declared not in found:
+            raise InferbenchError(
+                "IB-208",
+                f"environments.{environment}.hardware says {declared}, and this machine is"
+                f" {', '.join(found)}",
+                "Correct it; `inferbench doctor` prints the ids of this machine.",
+            )
 
     def progress(self, what: str) -> Progress:
         """Return what is told how long an activity has taken, and says so when it is long."""

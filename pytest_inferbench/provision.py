@@ -89,7 +89,7 @@ def _build(
                 "output": str(folder / _MODEL_FILE),
             },
             calibration,
-            on_wait=lambda s: gate.waiting(f"building {cell.model} at {cell.precision}", s),
+            on_wait=gate.progress(f"building {cell.model} at {cell.precision} for {cell.backend}"),
         ).fields
     return facts
 

@@ -36,8 +36,10 @@ _SEED = 20260101
 class Task:
     """What a model is run on: random or recorded tensors, unless a task knows better."""
 
-    def __init__(self, name: str, model: ModelSettings, cache: ArtifactCache) -> None:
-        self.name, self.model, self._cache = name, model, cache
+    def __init__(
+        self, name: str, model: ModelSettings, cache: ArtifactCache, say: Callable[[str], None]
+    ) -> None:
+        self.name, self.model, self._cache, self._say = name, model, cache, say
 
     @cached_property
     def facts(self) -> ModelFacts:
@@ -116,7 +118,7 @@ class DetectionTask(Task):
     @property
     def _instances(self) -> Path:
         if builtin.is_builtin(self.model):
-            return builtin.data_set(self._cache, "val")
+            return builtin.data_set(self._cache, "val", self._say)
         if self.model.data is None:
             raise InferbenchError(
                 "IB-528",
@@ -147,7 +149,7 @@ class DetectionTask(Task):
 
         folder = self.model.calibration
         if folder is None and builtin.is_builtin(self.model):
-            folder = builtin.data_set(self._cache, "calibration").parent / "images"
+            folder = builtin.data_set(self._cache, "calibration", self._say).parent / "images"
         if folder is None:
             raise InferbenchError(
                 "IB-529",
@@ -193,10 +195,12 @@ class Mapped(Sequence["Sample"]):
         return self._make(self.source[index])
 
 
-def make_task(name: str, model: ModelSettings, cache: ArtifactCache) -> Task:
+def make_task(
+    name: str, model: ModelSettings, cache: ArtifactCache, say: Callable[[str], None]
+) -> Task:
     """Return the task that a model's settings name."""
     kinds = {"detection": DetectionTask, "tensors": Task}
-    return kinds[model.task](name, model, cache)
+    return kinds[model.task](name, model, cache, say)
 
 
 def _sha256(samples: Sequence[Sample]) -> str:

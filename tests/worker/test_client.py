@@ -235,7 +235,7 @@ def test_an_interpreter_that_hangs_is_given_up(mark, tmp_path, monkeypatch):
     python.parent.mkdir()
     python.write_text("#!/bin/sh\nexec sleep 1000\n")
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    with pytest.raises(WorkerError, match="did not answer within 0.5 s") as caught:
+    with pytest.raises(WorkerError, match=r"did not answer within 0\.5 s") as caught:
         launch(Environment(python=str(python)), Limits(open_timeout_s=0.5))
     assert caught.value.code == "IB-305"
 
