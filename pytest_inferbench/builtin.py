@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -34,15 +33,9 @@ def with_builtin_models(settings: Settings) -> Settings:
         return settings
     import msgspec
 
-    from pytest_inferbench.settings.schema import ModelSettings, QuantizationSettings
+    from pytest_inferbench.settings.schema import ModelSettings
 
-    card = json.loads(model_path().with_name("card.json").read_bytes())
-    model = ModelSettings(
-        path=model_path(),
-        task="detection",
-        layout="yolov8",
-        quantization=QuantizationSettings(exclude=tuple(card["quantization_exclude"])),
-    )
+    model = ModelSettings(path=model_path(), task="detection", layout="yolov8")
     return msgspec.structs.replace(settings, models={NAME: model})
 
 

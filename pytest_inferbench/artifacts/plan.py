@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pytest_inferbench.errors import InferbenchError
 
-REVISION = 1
+REVISION = 2
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")

@@ -2,8 +2,8 @@
 
 fp16: ONNX Runtime's own converter, with fp32 inputs and outputs. int8: Q/DQ, static, per channel,
 unsigned activations and signed 7-bit weights: on x86 that is the fastest pair of types, and with
-8-bit weights CPUs without VNNI instructions overflow without a word. The same inputs build the
-same bytes. Runs in the worker.
+8-bit weights CPUs without VNNI instructions overflow without a word. What follows the last layer
+with weights stays in float. The same inputs build the same bytes. Runs in the worker.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 
 _HIGHEST_IR = 10
 _LARGE_BYTES = 1 << 30  # above it weights go beside the file, well below protobuf's 2 GiB
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _QDQ_OPSETS = (13, 21)  # the first with scales per channel, the last that old runtimes have
 
 
@@ -151,7 +152,7 @@ def _int8(
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=exclude,
+            nodes_to_exclude=[*exclude, *_tail(prepared)],
             calibrate_method=methods[method],
             use_external_data_format=large,
             # One sample at a time: all activations of all samples would not fit into memory.
@@ -164,6 +165,30 @@ def _int8(
         raise _nothing("int8", source, "none of its operators could be quantized")
     _save(model, output, large=False)  # its weights, if beside it, stay where they are
     return {**_counts(model), "quantized": quantized, "method": method, "samples": len(samples)}
+
+
+def _tail(prepared: Path) -> list[str]:
+    """Return the nodes behind the last layer with weights: they stay in float.
+
+    Where a detector puts boxes in pixels and probabilities into one tensor, one scale for both
+    leaves nothing of the probabilities; and what has no weights gains little from int8.
+    """
+    import onnx
+
+    model = onnx.load(str(prepared), load_external_data=False)
+    nodes = model.graph.node
+    if not all(node.name for node in nodes):  # nodes are left out by name
+        for index, node in enumerate(nodes):
+            node.name = node.name or f"{node.op_type}_{index}"
+        onnx.save(model, str(prepared))
+    ahead: set[str] = set()  # tensors from which a layer with weights can still be reached
+    tail = []
+    for node in reversed(nodes):
+        if node.op_type in _WEIGHTED or ahead.intersection(node.output):
+            ahead.update(node.input)
+        else:
+            tail.append(node.name)
+    return tail if ahead else []
 
 
 def _prepared(

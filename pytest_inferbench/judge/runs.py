@@ -43,7 +43,7 @@ MIN_RUNS = 3
 # first day, a small one needs sessions or an A/B run.
 DEFAULT_SPREAD: dict[str, dict[str, float]] = {
     "cpu": {
-        "p5": 0.06,
+        "p5": 0.05,
         "p50": 0.12,
         "mean": 0.18,
         "p90": 0.20,

@@ -2,7 +2,7 @@
 
 A budget is a single value, or a table by precision and by hardware id, nested either way. The most
 specific entry wins: precision and hardware, then precision, then hardware, then `default`; what no
-entry covers falls to the package's own default for that precision.
+entry covers falls to the package's own default for that precision or class of hardware.
 """
 
 from __future__ import annotations
@@ -112,13 +112,13 @@ def resolve(
     for scope in ((precision, hardware), (precision, None), (None, hardware), (None, None)):
         if scope in rules:
             return rules[scope]
-    return _default(metric, precision)
+    return _default(metric, precision, hardware.partition("-")[0])
 
 
 @cache
-def _default(metric: str, precision: str) -> Budget | None:
+def _default(metric: str, precision: str, hardware_class: str) -> Budget | None:
     written = DEFAULTS.get(metric, {})
-    value = written.get(precision, written.get("default"))
+    value = written.get(precision, written.get(hardware_class, written.get("default")))
     return None if value is None else parse_budget(METRICS[metric], value, "default")
 
 

@@ -108,10 +108,10 @@ DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
             "int8": 0.02,
             "fp8": 0.02,
         },
-        "p5": {"default": "+5%"},
-        "p50": {"default": "+5%"},
+        "p5": {"cpu": "+10%", "default": "+5%"},
+        "p50": {"cpu": "+25%", "default": "+5%"},
         "memory_growth": {"default": "16 MiB"},
         "cold_start": {"default": "60 s"},
     }
 )
-"""Metric -> its default budget, in the form a user would write: the same parser reads both."""
+"""Metric -> its defaults as a user would write them: by precision, class of hardware, or all."""

@@ -350,3 +350,36 @@ def full_disk(tmp_path: Path) -> Path:
 def test_nothing_is_printed(detector: Path, images: Images, capsys: pytest.CaptureFixture[str]):
     made({**INT8, "method": "entropy"}, detector, images=images(2, 0))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_follows_the_last_weights_stays_in_float(tmp_path: Path, named: bool):
+    """Boxes in pixels beside probabilities: one scale for both would lose the latter."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Split", ["c"], ["raw", "logits"], axis=1, num_outputs=2),
+        helper.make_node("Mul", ["raw", "pixels"], ["boxes"]),
+        helper.make_node("Sigmoid", ["logits"], ["scores"]),
+        helper.make_node("Concat", ["boxes", "scores"], ["y"], axis=1),
+    ]
+    for node in nodes if named else []:
+        node.name = f"/{node.op_type}"
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 8, 8])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(640), "pixels")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    source = tmp_path / "tail.onnx"
+    onnx.save(model, source)
+    x = rng.normal(size=(8, 1, 3, 8, 8)).astype(np.float32)
+    built = made(INT8, source, x=x)
+    assert "QuantizeLinear" in ops(built)
+    (y,) = outputs(built, {"x": x[0]})
+    (expected,) = outputs(source, {"x": x[0]})
+    assert np.abs(y[:, 4:] - expected[:, 4:]).max() < 0.05

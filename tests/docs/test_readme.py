@@ -48,13 +48,11 @@ def project(tmp_path):
     (tmp_path / "data/images/images").rename(tmp_path / "data/calib")
     (tmp_path / "models").mkdir()
     shutil.copy(DETECTOR / "detector.onnx", tmp_path / "models")
-    exclude = json.loads((DETECTOR / "card.json").read_text())["quantization_exclude"]
     (toml,) = blocks("toml")
-    quantization = f"[models.detector.quantization]\nexclude = {json.dumps(exclude)}\n"
     folders = 'cache = ".cache"\nlock = ".lock"\n'
     # the README's matrix, without what this version's only other precision would cost
     toml = toml.rstrip() + '\nprecisions = ["fp32", "int8"]\n'
-    (tmp_path / "inferbench.toml").write_text(folders + toml + quantization + QUICK)
+    (tmp_path / "inferbench.toml").write_text(folders + toml + QUICK)
     (python,) = blocks("python")
     (tmp_path / "test_detector.py").write_text(python)
     return tmp_path

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_inferbench.judge.runs import DEFAULT_SPREAD, StoredSessions, judge_stored
 from pytest_inferbench.judge.verdict import Verdict
-from pytest_inferbench.settings.budgets import Budget
+from pytest_inferbench.settings.budgets import resolve
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pytest_inferbench"
@@ -82,7 +82,7 @@ def test_what_can_be_heard_is_what_the_judge_hears(row):
         ("cpu-x", "cpu-x", "nvidia-x", "nvidia-x"), ("p5", "p50") * 2, row[1:], strict=True
     ):
         red, passing = (int(figure) for figure in re.findall(r"([+-]\d+) %", cell))
-        budget = Budget(statistic, "relative", 0.05, "lower", "ms", "+5%", "default")
+        budget = resolve({}, statistic, "fp32", hardware)
 
         def judged(change, budget=budget, hardware=hardware):
             stored = StoredSessions([[1.0] * 3] * sessions)

@@ -115,7 +115,13 @@ def test_every_default_parses_for_every_precision():
             assert (budget is not None) == (metric in DEFAULTS)
             assert budget is None or budget.origin == "default"
     for metric, written in DEFAULTS.items():
-        assert set(written) in ({"default"}, set(PRECISIONS)), metric
+        assert set(written) in ({"default"}, {"cpu", "default"}, set(PRECISIONS)), metric
+
+
+def test_a_class_of_hardware_has_its_own_default():
+    on_cpu = resolve({}, "p5", "int8", "cpu-amd-epyc-9b14-2c")
+    on_gpu = resolve({}, "p5", "int8", "nvidia-h200")
+    assert (on_cpu.text, on_gpu.text) == ("+10%", "+5%")
 
 
 scopes = st.tuples(st.sampled_from([None, *PRECISIONS]), st.sampled_from([None, *HARDWARE]))

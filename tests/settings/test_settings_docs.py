@@ -73,8 +73,11 @@ def test_default_budgets_are_documented_as_they_are():
     by_precision = {name: row for name, row in by_precision.items() if not name.startswith("-")}
     assert tuple(header) == PRECISIONS
     for_all = {row[0].strip("`"): row[1] for row in ROWS if len(row) == 2}
+    by_class = {row[0].strip("`"): row[1:] for row in ROWS if len(row) == 3}
     for metric, written in DEFAULTS.items():
-        if "default" in written:
+        if "cpu" in written:
+            assert by_class[metric] == [written["cpu"], written["default"]]
+        elif "default" in written:
             assert for_all[metric] == written["default"]
         else:
             assert [float(cell) for cell in by_precision.pop(metric)] == list(written.values())
