@@ -215,7 +215,7 @@ def nms(
     x1, y1, x2, y2 = np.asarray(boxes_xyxy, np.float64)[order].T
     areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
     ordered_labels = labels[order]
-    rest = np.arange(len(order))
+    rest: Int64 = np.arange(len(order))
     kept: list[int] = []
     while len(rest) and len(kept) < max_detections:
         best, rest = rest[0], rest[1:]
