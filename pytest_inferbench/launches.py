@@ -5,7 +5,7 @@ Takes a cell's run and what to open; gives one `Launch`. Knows neither budgets n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,18 +81,21 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         cold_start_ms=opened["open_ms"] + answered["infer_ms"],
         peak_mib=grown["peak_mib"],
         growth_mib=grown["growth_mib"],
-        probe_ms=sampled["probe_ms"],
+        probe_ms=min(sampled["probes_ms"]),
         versions=opened["versions"],
-        set_aside=why_set_aside(latency, sampled["steal_share"], sampled["other_share"]),
+        set_aside=why_set_aside(latency, sampled),
     )
 
 
-def why_set_aside(latency: LatencySettings, steal_share: float, other_share: float) -> str:
-    """Return why a run beside so much foreign load does not count; empty when it does."""
-    if steal_share > latency.most_steal:
-        return f"the hypervisor took {steal_share:.0%} of the CPU"
-    if other_share > latency.most_other:
-        return f"other processes used {other_share:.0%} of the CPU"
+def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any]) -> str:
+    """Return why a run does not count, from what was seen of the machine; empty when it does."""
+    if sampled["steal_share"] > latency.most_steal:
+        return f"the hypervisor took {sampled['steal_share']:.0%} of the CPU"
+    if sampled["other_share"] > latency.most_other:
+        return f"other processes used {sampled['other_share']:.0%} of the CPU"
+    change = max(sampled["probes_ms"]) / min(sampled["probes_ms"]) - 1
+    if change > latency.same_speed:
+        return f"the machine's own speed changed by {change:.0%} meanwhile"
     return ""
 
 

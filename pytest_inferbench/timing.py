@@ -13,7 +13,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.handles import Handle, Similarity
-from pytest_inferbench.judge.runs import MIN_RUNS, StoredSessions, judge_objective, judge_stored
+from pytest_inferbench.judge.runs import (
+    MIN_RUNS,
+    Run,
+    StoredSessions,
+    judge_objective,
+    judge_stored,
+)
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.launches import STATISTICS, Launch, valid
 from pytest_inferbench.recording import figures_of, new_session
@@ -88,19 +94,17 @@ class RunsHandle(Handle):
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
     ) -> Judgement:
-        runs = [figures_of(launch)[budget.metric] for launch in launches]
+        runs = [Run(figures_of(launch)[budget.metric], launch.probe_ms) for launch in launches]
         gate, cell = self._run.gate, self._run.cell
         if budget.kind == "absolute":
-            return judge_objective(budget, runs, gate.comparisons)
+            return judge_objective(budget, [run.value for run in runs], gate.comparisons)
         judgement = judge_stored(
             budget,
             runs,
             _sessions_of(budget.metric, stored, self._label),
             hardware=cell.hardware,
             comparisons=gate.comparisons,
-            probe_ms=statistics.median(launch.probe_ms for launch in launches)
-            if launches
-            else None,
+            same_speed=gate.settings.latency.same_speed,
         )
         if judgement.code == "IB-612" and self._set_aside:
             detail = f"{judgement.detail}; set aside: {self._set_aside}"
@@ -211,12 +215,12 @@ class ColdStart(RunsHandle):
 
 def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSessions:
     """Return the recorded runs of a metric; sessions that did not record it are left out."""
-    with_it = [
-        (runs, statistics.median(session.probe_ms))
+    sessions = [
+        [Run(value, probe) for value, probe in zip(values, session.probe_ms, strict=True)]
         for session in stored
-        if (runs := session.runs_of(metric)) and session.probe_ms
+        if len(values := session.runs_of(metric)) == len(session.probe_ms) > 0
     ]
-    return StoredSessions([runs for runs, _ in with_it], [probe for _, probe in with_it], label)
+    return StoredSessions(sessions, label)
 
 
 def _recorded(judgement: Judgement) -> Judgement:

@@ -5,9 +5,10 @@ Takes one figure a run (and the same of earlier sessions); gives a judgement. Pu
 Against a stored baseline nothing can be interleaved, so the unit is the session. A session's
 figure is the median of the logarithms of its runs. The change is the difference to the mean of the
 recorded sessions, and its bound uses the spread *between* sessions: measured when there are
-`MEASURED_FROM` or more, else the documented default of the hardware class. Three things can turn
-"regressed" into "inconclusive", none can turn anything into "regressed": a run of this session that
-lies within the limit, a machine whose own speed has dropped, too few valid runs.
+`MEASURED_FROM` or more, else the documented default of the hardware class. Like is compared with
+like: beside every run the machine's own speed is probed, and runs at another speed are left out.
+Two things can turn "regressed" into "inconclusive", none can turn anything into "regressed": a run
+of this session that lies within the limit, and too few runs that can be compared.
 """
 
 from __future__ import annotations
@@ -78,17 +79,26 @@ _SPREAD_FLOOR_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
-class StoredSessions:
-    """A cell's recorded figures of one statistic.
+class Run:
+    """One run's figure, and the machine's own speed beside it.
 
     Attributes:
-        runs: One list a session, one figure a run.
-        probe_ms: The machine's own speed then, one a session; empty where it was not recorded.
+        probe_ms: The time of a fixed piece of work that has nothing to do with the model.
+    """
+
+    value: float
+    probe_ms: float
+
+
+@dataclass(frozen=True)
+class StoredSessions:
+    """A cell's recorded runs of one statistic, session by session.
+
+    Attributes:
         label: How to name them in a message.
     """
 
-    runs: Sequence[Sequence[float]]
-    probe_ms: Sequence[float] = ()
+    sessions: Sequence[Sequence[Run]]
     label: str = "the baseline"
 
 
@@ -130,122 +140,145 @@ def judge_objective(budget: Budget, runs: Sequence[float], comparisons: int = 1)
 
 def judge_stored(
     budget: Budget,
-    runs: Sequence[float],
-    stored: StoredSessions | None,
+    runs: Sequence[Run],
+    stored: StoredSessions,
     *,
     hardware: str,
     comparisons: int,
-    probe_ms: float | None = None,
+    same_speed: float,
 ) -> Judgement:
     """Judge this session's runs against the recorded sessions of the same cell.
 
     Args:
         budget: A relative limit on this statistic; lower is better.
-        runs: This session's figure of each valid run.
-        stored: The recorded sessions, or None when there is no baseline yet.
+        runs: This session's valid runs.
+        stored: The recorded sessions; none when there is no baseline yet.
         hardware: The hardware id, whose class gives the default spread.
         comparisons: How many gated comparisons the session holds: they share `ERROR_BUDGET`.
-        probe_ms: The machine's own speed now.
+        same_speed: Runs are compared when their probes differ by at most this fraction.
     """
     if len(runs) < MIN_RUNS:
-        return _too_few(budget, runs)
-    value = math.exp(log_median(runs))
-    if stored is None or not stored.runs:
-        return Judgement(
-            metric=budget.metric,
-            verdict=Verdict.MISSING,
-            code="IB-701",
-            value=value,
-            unit=budget.unit,
-            budget=budget.text,
-            detail="no baseline yet: record one with --update-baselines",
+        return _too_few(budget, [run.value for run in runs])
+    if not stored.sessions:
+        return _undecided(
+            budget,
+            runs,
+            Verdict.MISSING,
+            "IB-701",
+            "no baseline yet: record one with --update-baselines",
         )
-    change, to_red = _change(budget.metric, runs, stored, hardware, comparisons)
-    slower_machine = _slowdown(probe_ms, stored.probe_ms)
+    speed_ms = statistics.median(run.probe_ms for run in runs)
+    values = _at_speed(runs, speed_ms, same_speed)
+    if len(values) < MIN_RUNS:
+        return _undecided(
+            budget,
+            runs,
+            Verdict.INCONCLUSIVE,
+            "IB-614",
+            f"the machine's own speed changed between the runs: fewer than {MIN_RUNS} are alike",
+        )
+    sessions = [s for runs in stored.sessions if (s := _at_speed(runs, speed_ms, same_speed))]
+    if not sessions:
+        then_ms = statistics.median(run.probe_ms for runs in stored.sessions for run in runs)
+        return _undecided(
+            budget,
+            runs,
+            Verdict.INCONCLUSIVE,
+            "IB-614",
+            f"the machine's own speed is {speed_ms / then_ms - 1:+.0%} in time beside what it was"
+            " when the baseline was recorded: measure again, or record a session at this speed too",
+        )
+    change, to_red = _change(budget.metric, values, sessions, hardware, comparisons)
     allowed = math.log1p(budget.limit)
-    verdict, code, reason = _decide(runs, change, stored, allowed, slower_machine)
-    measured = len(stored.runs) >= MEASURED_FROM
+    verdict, code, reason = _decide(values, change, sessions, allowed)
+    measured = len(sessions) >= MEASURED_FROM
     spread = "with their own spread" if measured else "with the default spread of this hardware"
+    used = f"{len(values)} runs against {stored.label}"
+    if len(sessions) < len(stored.sessions):
+        used += f", {len(sessions)} of them at the machine's present speed"
     return Judgement(
         metric=budget.metric,
         verdict=verdict,
         code=code,
-        value=value,
+        value=math.exp(log_median(values)),
         unit=budget.unit,
         budget=budget.text,
-        baseline=math.exp(_centre(stored)),
+        baseline=math.exp(_centre(sessions)),
         change=Interval(*(math.expm1(x) for x in (change.low, change.value, change.high))),
         smallest_visible=math.expm1(allowed + to_red),
-        detail="; ".join(
-            part for part in (reason, f"{len(runs)} runs against {stored.label}", spread) if part
-        ),
+        detail="; ".join(part for part in (reason, used, spread) if part),
     )
 
 
-def _centre(stored: StoredSessions) -> float:
-    return statistics.fmean(log_median(session) for session in stored.runs)
+def _at_speed(runs: Sequence[Run], speed_ms: float, same_speed: float) -> list[float]:
+    """Return the figures of the runs beside which the machine had a speed: like with like."""
+    most = math.log1p(same_speed)
+    return [run.value for run in runs if abs(math.log(run.probe_ms / speed_ms)) <= most]
+
+
+def _centre(sessions: Sequence[Sequence[float]]) -> float:
+    return statistics.fmean(log_median(session) for session in sessions)
 
 
 def _change(
     statistic: str,
-    runs: Sequence[float],
-    stored: StoredSessions,
+    values: Sequence[float],
+    sessions: Sequence[Sequence[float]],
     hardware: str,
     comparisons: int,
 ) -> tuple[Interval, float]:
     """The log change with its bounds, and the distance that the lower bound keeps."""
-    sessions = [log_median(session) for session in stored.runs]
     count = len(sessions)
     spread = default_spread(hardware, statistic)
     share = ERROR_BUDGET / comparisons
     if count >= MEASURED_FROM:
-        spread = max(statistics.stdev(sessions), spread * _SPREAD_FLOOR_SHARE)
+        between = statistics.stdev(log_median(session) for session in sessions)
+        spread = max(between, spread * _SPREAD_FLOOR_SHARE)
         to_red = student_t_quantile(1 - share, count - 1)
         to_pass = student_t_quantile(1 - PASS_ERROR, count - 1)
     else:
         to_red, to_pass = normal_quantile(1 - share), normal_quantile(1 - PASS_ERROR)
     error = spread * math.sqrt(1 + 1 / count)
-    value = log_median(runs) - statistics.fmean(sessions)
+    value = log_median(values) - _centre(sessions)
     return Interval(value - to_red * error, value, value + to_pass * error), to_red * error
 
 
-def _slowdown(now_ms: float | None, then_ms: Sequence[float]) -> float:
-    """How much slower the machine itself is, as a log; never below zero."""
-    if now_ms is None or not then_ms:
-        return 0.0
-    return max(0.0, math.log(now_ms / statistics.median(then_ms)))
-
-
-_CALMER = "above the limit, but {}: measure again on a quiet machine"
-
-
 def _decide(
-    runs: Sequence[float],
+    values: Sequence[float],
     change: Interval,
-    stored: StoredSessions,
+    sessions: Sequence[Sequence[float]],
     allowed: float,
-    slower_machine: float,
 ) -> tuple[Verdict, str, str]:
     if change.low > allowed:
-        centre = _centre(stored)
-        if min(math.log(run) for run in runs) - centre <= allowed:
-            return Verdict.INCONCLUSIVE, "IB-613", _CALMER.format("some runs lie within it")
-        if change.low - slower_machine <= allowed:
-            slower = math.expm1(slower_machine)
-            reason = f"the machine itself is {slower:.0%} slower than it was"
-            return Verdict.INCONCLUSIVE, "IB-614", _CALMER.format(reason)
+        if min(math.log(value) for value in values) - _centre(sessions) <= allowed:
+            reason = "above the limit, but some runs lie within it: measure on a quiet machine"
+            return Verdict.INCONCLUSIVE, "IB-613", reason
         return Verdict.REGRESSED, "IB-603", ""
     if change.high < 0 and change.value < -allowed:
         return Verdict.IMPROVED, "IB-600", "less by more than the limit"
     if change.high < allowed:
         return Verdict.PASS, "IB-600", "within the limit"
-    missing = MEASURED_FROM - len(stored.runs)
+    missing = MEASURED_FROM - len(sessions)
     decides = (
         f"after {missing} more recorded, the cell's own spread counts"
         if missing > 0
         else "a quieter machine narrows it; this budget may be too small for this one"
     )
     return Verdict.INCONCLUSIVE, "IB-610", f"the interval holds the limit: {decides}"
+
+
+def _undecided(
+    budget: Budget, runs: Sequence[Run], verdict: Verdict, code: str, detail: str
+) -> Judgement:
+    return Judgement(
+        metric=budget.metric,
+        verdict=verdict,
+        code=code,
+        value=math.exp(log_median([run.value for run in runs])),
+        unit=budget.unit,
+        budget=budget.text,
+        detail=detail,
+    )
 
 
 def _too_few(budget: Budget, runs: Sequence[float]) -> Judgement:

@@ -89,6 +89,7 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     warmup_ceiling_s: Seconds = field(name="warmup_ceiling", default=5.0)
     most_steal: Share = 0.05
     most_other: Share = 0.25
+    same_speed: Annotated[float, Meta(gt=0)] = 0.08
 
 
 class Settings(_Table, frozen=True, kw_only=True):

@@ -153,7 +153,7 @@ class Servant:
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
-            "probe_ms": min(probe_before_ms, machine.probe_ms()),
+            "probes_ms": [probe_before_ms, machine.probe_ms()],
             "steal_share": shares.steal,
             "other_share": shares.other,
             "peak_mib": memory.peak_mib(),

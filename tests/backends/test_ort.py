@@ -139,7 +139,7 @@ def test_through_a_worker_it_opens_infers_samples_and_closes(make_model):
         assert reply.arrays["ns"].size > 10
         assert reply.arrays["ns"].min() > 0
         assert reply.fields["calls_per_sample"] > 1
-        assert reply.fields["probe_ms"] > 0
+        assert min(reply.fields["probes_ms"]) > 0
         assert 0 <= reply.fields["other_share"] <= 1
         assert reply.fields["percentiles_ms"]["p50"] > 0
         usage = worker.call("memory", {"calls": 50}, samples[1]).fields

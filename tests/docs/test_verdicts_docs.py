@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_inferbench.judge.runs import DEFAULT_SPREAD, StoredSessions, judge_stored
+from pytest_inferbench.judge.runs import DEFAULT_SPREAD, Run, StoredSessions, judge_stored
 from pytest_inferbench.judge.verdict import Verdict
 from pytest_inferbench.settings.budgets import resolve
 
@@ -85,9 +85,11 @@ def test_what_can_be_heard_is_what_the_judge_hears(row):
         budget = resolve({}, statistic, "fp32", hardware)
 
         def judged(change, budget=budget, hardware=hardware):
-            stored = StoredSessions([[1.0] * 3] * sessions)
-            runs = [1 + change] * 3
-            return judge_stored(budget, runs, stored, hardware=hardware, comparisons=2)
+            stored = StoredSessions([[Run(1.0, 1.0)] * 3] * sessions)
+            runs = [Run(1 + change, 1.0)] * 3
+            return judge_stored(
+                budget, runs, stored, hardware=hardware, comparisons=2, same_speed=0.08
+            )
 
         assert round(judged(0).smallest_visible * 100) == red
         assert judged((red + 1) / 100).verdict is Verdict.REGRESSED

@@ -22,6 +22,7 @@ warmup_ceiling = "300 ms"
 # These tests run beside each other and assert nothing that noise could change.
 most_steal = 1.0
 most_other = 1.0
+same_speed = 1000.0
 """
 
 MODEL = """
