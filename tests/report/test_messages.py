@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from pytest_inferbench.judge.runs import StoredSessions, judge_stored
+from pytest_inferbench.judge.runs import Run, StoredSessions, judge_stored
 from pytest_inferbench.judge.statistics import Interval
 from pytest_inferbench.judge.verdict import Judgement, Verdict
 from pytest_inferbench.matrix import Cell
@@ -78,8 +78,9 @@ def test_what_is_inconclusive_says_what_would_be_visible():
 
 @pytest.mark.parametrize(("sessions", "advice"), [(1, "after 4 more recorded"), (5, "quieter")])
 def test_what_is_inconclusive_says_what_would_decide(sessions, advice):
-    stored = StoredSessions([[1.0, 1.0, 1.0]] * sessions, label="x")
-    found = judge_stored(P5, [1.04] * 3, stored, hardware="cpu-a", comparisons=1)
+    stored = StoredSessions([[Run(1.0, 0.5)] * 3] * sessions, label="x")
+    runs = [Run(1.04, 0.5)] * 3
+    found = judge_stored(P5, runs, stored, hardware="cpu-a", comparisons=1, same_speed=0.08)
     assert found.code == "IB-610"
     assert advice in skip(CELL, [found])
 
