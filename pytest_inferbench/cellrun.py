@@ -95,7 +95,8 @@ class CellRun:
         """
         fields = self.open_fields()
         self.close()
-        most = count + _EXTRA_RUNS
+        missing = count - len(valid(self.launches))
+        most = len(self.launches) + missing + _EXTRA_RUNS if missing > 0 else 0
         with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
             while len(valid(self.launches)) < count and len(self.launches) < most:
                 self.launches.append(launch_once(self, fields))

@@ -22,7 +22,7 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     gate.close()
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
-    if session.config.getoption("numprocesses", None):
+    if session.config.pluginmanager.hasplugin("dsession"):
         _report_requirements(gate, session)
     interrupted = session.exitstatus in (
         pytest.ExitCode.INTERRUPTED,
@@ -36,12 +36,14 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         problems = ["interrupted while baselines were written: each file is the old one or the new"]
     if gate.options.update and interrupted:
         gate.notices.append("interrupted: no baseline was written")
-    if gate.options.json_path is not None:
-        problems += _write_json(gate)
     if gate.ledger.is_all_silent():
         problems.append("nothing reached a verdict: what did not run did not pass")
     problems += _run_again(gate)
     gate.notices += problems
+    if gate.options.json_path is not None:
+        unwritten = _write_json(gate)
+        gate.notices += unwritten
+        problems += unwritten
     if problems:
         _fail(session)
 

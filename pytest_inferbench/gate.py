@@ -125,6 +125,12 @@ class Gate:
         )
         for text in options.require:
             check_expression(text)
+        if options.in_process and options.update:
+            raise InferbenchError(
+                "IB-210",
+                "--update-baselines needs workers: figures of pytest's own process are no baseline",
+                "Leave out --inferbench-in-process.",
+            )
         return cls.from_folder(config.rootpath, settings_file, options)
 
     @cached_property

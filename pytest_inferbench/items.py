@@ -139,9 +139,12 @@ def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> No
     if stood_for:
         session.config.hook.pytest_deselected(items=stood_for)
     items[:] = _by_cell(kept)
-    gate.count_comparisons(
-        cell for item in items if (cell := cell_of(item)) and "latency" in _fixtures(item)
-    )
+    timed = {
+        cell.id: cell
+        for item in items
+        if (cell := cell_of(item)) and not _FRESH_WORKER_FIXTURES.isdisjoint(_fixtures(item))
+    }
+    gate.count_comparisons(timed.values())
     if not hasattr(session.config, "workerinput"):
         items += [
             RequireItem.from_parent(session, name=text, nodeid=f"require::{text}", gate=gate)

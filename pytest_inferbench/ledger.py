@@ -88,9 +88,12 @@ class Ledger:
         return found
 
     def additions(self) -> Iterator[tuple[Entry, Payload]]:
-        """Every session to record, one a cell: the last one wins; none of a test that failed."""
+        """Every session to record, one a cell: of tests that passed, if none of the cell failed."""
+        failed = {e.cell for e in self.ours if e.outcome == "failed"}
         by_cell = {
-            e.cell: e for e in self.ours if e.payload.get("addition") and e.outcome != "failed"
+            e.cell: e
+            for e in self.ours
+            if e.payload.get("addition") and e.outcome == "passed" and e.cell not in failed
         }
         for entry in by_cell.values():
             yield entry, entry.payload["addition"]

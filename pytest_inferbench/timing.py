@@ -43,6 +43,8 @@ class RunsHandle(Handle):
 
     @cached_property
     def _launches(self) -> list[Launch]:
+        if self._run.gate.options.update is not None and self._unlike:
+            return []
         return valid(self._run.measure(self._run.gate.settings.latency.runs))
 
     @cached_property
@@ -76,7 +78,7 @@ class RunsHandle(Handle):
         lines = {}
         if self._set_aside:
             lines["set aside"] = self._set_aside
-        if self._stored:
+        if self._stored and self._launches:
             last = self._stored[-1]
             now = new_session(self._run, self._launches, "", {})
             lines["differs from the baseline"] = _differences(last, now) or "nothing recorded"

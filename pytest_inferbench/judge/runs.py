@@ -7,8 +7,9 @@ figure is the median of the logarithms of its runs. The change is the difference
 recorded sessions, and its bound uses the spread *between* sessions: measured when there are
 `MEASURED_FROM` or more, else the documented default of the hardware class. Like is compared with
 like: beside every run the machine's own speed is probed, and runs at another speed are left out.
-Two things can turn "regressed" into "inconclusive", none can turn anything into "regressed": a run
-of this session that lies within the limit, and too few runs that can be compared.
+Three things can turn "regressed" into "inconclusive", none can turn anything into "regressed": a
+run of this session that lies within the limit, a machine that is a little slower within what passes
+as the same speed, and too few runs that can be compared.
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
     },
 }
 _OTHER_SPREAD = 0.20
+
+# A model was seen to suffer this many times as much as the probe beside it, in logarithms.
+_PROBE_TO_MODEL = 2.4
 
 # Sessions recorded within minutes of each other agree better than sessions of different days do,
 # so a measured spread is never taken to be below this share of the class's.
@@ -167,8 +171,10 @@ def judge_stored(
             "IB-701",
             "no baseline yet: record one with --update-baselines",
         )
-    speed_ms = statistics.median(run.probe_ms for run in runs)
-    values = _at_speed(runs, speed_ms, same_speed)
+    # the low median: of two speeds one, never a speed between them that no run had
+    speed_ms = statistics.median_low(run.probe_ms for run in runs)
+    now = _at_speed(runs, speed_ms, same_speed)
+    values = [run.value for run in now]
     if len(values) < MIN_RUNS:
         return _undecided(
             budget,
@@ -177,7 +183,12 @@ def judge_stored(
             "IB-614",
             f"the machine's own speed changed between the runs: fewer than {MIN_RUNS} are alike",
         )
-    sessions = [s for runs in stored.sessions if (s := _at_speed(runs, speed_ms, same_speed))]
+    then = [
+        alike
+        for session in stored.sessions
+        if len(alike := _at_speed(session, speed_ms, same_speed)) >= MIN_RUNS
+    ]
+    sessions = [[run.value for run in alike] for alike in then]
     if not sessions:
         then_ms = statistics.median(run.probe_ms for runs in stored.sessions for run in runs)
         return _undecided(
@@ -190,7 +201,8 @@ def judge_stored(
         )
     change, to_red = _change(budget.metric, values, sessions, hardware, comparisons)
     allowed = math.log1p(budget.limit)
-    verdict, code, reason = _decide(values, change, sessions, allowed)
+    slower = _PROBE_TO_MODEL * _slowdown(now, then)
+    verdict, code, reason = _decide(values, change, sessions, allowed, slower)
     measured = len(sessions) >= MEASURED_FROM
     spread = "with their own spread" if measured else "with the default spread of this hardware"
     used = f"{len(values)} runs against {stored.label}"
@@ -210,10 +222,17 @@ def judge_stored(
     )
 
 
-def _at_speed(runs: Sequence[Run], speed_ms: float, same_speed: float) -> list[float]:
-    """Return the figures of the runs beside which the machine had a speed: like with like."""
+def _at_speed(runs: Sequence[Run], speed_ms: float, same_speed: float) -> list[Run]:
+    """Return the runs beside which the machine had a speed: like with like."""
     most = math.log1p(same_speed)
-    return [run.value for run in runs if abs(math.log(run.probe_ms / speed_ms)) <= most]
+    return [run for run in runs if abs(math.log(run.probe_ms / speed_ms)) <= most]
+
+
+def _slowdown(now: Sequence[Run], then: Sequence[Sequence[Run]]) -> float:
+    """How much slower the machine is within what passes as the same speed, as a log, from 0 on."""
+    now_ms = statistics.median(run.probe_ms for run in now)
+    then_ms = statistics.median(run.probe_ms for session in then for run in session)
+    return max(0.0, math.log(now_ms / then_ms))
 
 
 def _centre(sessions: Sequence[Sequence[float]]) -> float:
@@ -248,8 +267,12 @@ def _decide(
     change: Interval,
     sessions: Sequence[Sequence[float]],
     allowed: float,
+    slower: float,
 ) -> tuple[Verdict, str, str]:
     if change.low > allowed:
+        if change.low - slower <= allowed:
+            reason = "above the limit, but the machine itself is a little slower than it was"
+            return Verdict.INCONCLUSIVE, "IB-614", reason
         if min(math.log(value) for value in values) - _centre(sessions) <= allowed:
             reason = "above the limit, but some runs lie within it: measure on a quiet machine"
             return Verdict.INCONCLUSIVE, "IB-613", reason
