@@ -93,10 +93,12 @@ class CellRun:
         The cell's own worker is closed first and the host's lock taken exclusively, so that one
         worker runs on this host.
         """
+        missing = count - len(valid(self.launches))
+        if missing <= 0:
+            return self.launches
         fields = self.open_fields()
         self.close()
-        missing = count - len(valid(self.launches))
-        most = len(self.launches) + missing + _EXTRA_RUNS if missing > 0 else 0
+        most = len(self.launches) + missing + _EXTRA_RUNS
         with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
             while len(valid(self.launches)) < count and len(self.launches) < most:
                 self.launches.append(launch_once(self, fields))

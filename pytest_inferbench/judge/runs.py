@@ -174,8 +174,7 @@ def judge_stored(
     # the low median: of two speeds one, never a speed between them that no run had
     speed_ms = statistics.median_low(run.probe_ms for run in runs)
     now = _at_speed(runs, speed_ms, same_speed)
-    values = [run.value for run in now]
-    if len(values) < MIN_RUNS:
+    if len(now) < MIN_RUNS:
         return _undecided(
             budget,
             runs,
@@ -188,8 +187,7 @@ def judge_stored(
         for session in stored.sessions
         if len(alike := _at_speed(session, speed_ms, same_speed)) >= MIN_RUNS
     ]
-    sessions = [[run.value for run in alike] for alike in then]
-    if not sessions:
+    if not then:
         then_ms = statistics.median(run.probe_ms for runs in stored.sessions for run in runs)
         return _undecided(
             budget,
@@ -199,6 +197,20 @@ def judge_stored(
             f"the machine's own speed is {speed_ms / then_ms - 1:+.0%} in time beside what it was"
             " when the baseline was recorded: measure again, or record a session at this speed too",
         )
+    return _compared(budget, now, then, stored, hardware, comparisons)
+
+
+def _compared(
+    budget: Budget,
+    now: Sequence[Run],
+    then: Sequence[Sequence[Run]],
+    stored: StoredSessions,
+    hardware: str,
+    comparisons: int,
+) -> Judgement:
+    """Judge runs against the runs of sessions at the same speed: enough of both are there."""
+    values = [run.value for run in now]
+    sessions = [[run.value for run in alike] for alike in then]
     change, to_red = _change(budget.metric, values, sessions, hardware, comparisons)
     allowed = math.log1p(budget.limit)
     slower = _PROBE_TO_MODEL * _slowdown(now, then)
