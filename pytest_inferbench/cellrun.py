@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferbench.backends.catalog import CATALOG
+from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.launches import Launch, launch_once, valid
 
@@ -36,7 +36,7 @@ class CellRun:
 
     def __init__(self, gate: Gate, cell: Cell) -> None:
         self.gate, self.cell = gate, cell
-        self.info = CATALOG[cell.backend]
+        self.info = gate.catalog[cell.backend]
         self.launches: list[Launch] = []
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
@@ -106,11 +106,14 @@ class CellRun:
 
     def open_fields(self) -> dict[str, Any]:
         """What `open` must be told for this cell."""
-        users = self.gate.settings.backends.get(self.cell.backend, {})
+        users = users_options(self.gate.settings.backends.get(self.cell.backend, {}))
+        fixed = self.info.options_on(self.cell.device)
+        if self.info.source != "onnx":  # such a file or service may not know its own names
+            fixed["signature"] = self.task.facts.signature()
         return {
             "backend_module": self.info.adapter,
-            "artifact": str(self.artifact.path),
-            "options": {**self.info.options, **users},
+            "artifact": self.artifact.path,
+            "options": {**fixed, **users},
             "precision": self.cell.precision,
         }
 

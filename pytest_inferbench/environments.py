@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferbench.backends.catalog import CATALOG
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.matrix import EnvironmentFacts
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.settings.schema import Settings
 
-_ALSO_RECORDED = ("numpy", "onnx")
+_ALSO_RECORDED = ("numpy", "onnx", "nncf")
 
 _QUERY = """
 import json, sys
@@ -37,9 +36,17 @@ print(json.dumps(found))
 """
 
 
-def environment_facts(settings: Settings, hardware: Hardware) -> list[EnvironmentFacts]:
-    """Return the default environment and every declared one, in that order."""
-    names = sorted({d for info in CATALOG.values() for d in info.distributions} | {*_ALSO_RECORDED})
+def environment_facts(
+    settings: Settings, hardware: Hardware, wanted: Iterable[str]
+) -> list[EnvironmentFacts]:
+    """Return the default environment and every declared one, in that order.
+
+    Args:
+        settings: What declares them.
+        hardware: This host's devices.
+        wanted: The distributions that backends need.
+    """
+    names = sorted({*wanted, *_ALSO_RECORDED})
     default = EnvironmentFacts(
         "default", _installed_here(names), hardware.cpu, hardware.gpus, python=sys.executable
     )

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS
+from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
+from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
 from pytest_inferbench.environments import environment_facts
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
@@ -22,15 +23,17 @@ from pytest_inferbench.progress import Progress
 from pytest_inferbench.requirements import check_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pytest
 
     from pytest_inferbench.artifacts.cache import ArtifactCache
+    from pytest_inferbench.backends.catalog import BackendInfo
     from pytest_inferbench.baselines.store import BaselineStore
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.host_lock import HostLock
+    from pytest_inferbench.matrix import EnvironmentFacts
     from pytest_inferbench.reference import Reference
     from pytest_inferbench.settings.schema import ModelSettings, Settings
     from pytest_inferbench.tasks import Task
@@ -54,14 +57,22 @@ class Options:
 class Gate:
     """One process's share of a session."""
 
-    def __init__(self, settings: Settings, options: Options, hardware: Hardware) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        hardware: Hardware,
+        registered: Mapping[str, BackendInfo] | None = None,
+    ) -> None:
         """Make the matrix.
 
         Args:
             settings: Checked settings.
             options: What the command line asked for.
             hardware: This host's devices.
+            registered: Backends of third parties.
         """
+        self.catalog = catalog_of(registered or {}, settings.backends)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -72,31 +83,49 @@ class Gate:
         self._current: CellRun | None = None
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
-        self.environments = {facts.name: facts for facts in environment_facts(settings, hardware)}
+        self.environments = {facts.name: facts for facts in self._facts()}
         self.cells = build_matrix(
             [
                 ModelAxes(
                     name,
                     model.backends or settings.matrix.backends,
                     model.precisions or settings.matrix.precisions,
+                    frozenset(model.sources),
                 )
                 for name, model in settings.models.items()
             ],
             list(self.environments.values()),
+            self.catalog,
         )
 
     def matrix_of(
         self, model: str, backends: Sequence[str], precisions: Sequence[str]
     ) -> tuple[Cell, ...]:
         """Return the cells of one model over these axes, in the matrix or not."""
-        environments = list(self.environments.values())
-        return build_matrix([ModelAxes(model, backends, precisions)], environments)
+        sources = frozenset(self.settings.models[model].sources)
+        axes = ModelAxes(model, backends, precisions, sources)
+        return build_matrix([axes], list(self.environments.values()), self.catalog)
+
+    def _facts(self) -> list[EnvironmentFacts]:
+        wanted = {d for info in self.catalog.values() for d in info.distributions}
+        return environment_facts(self.settings, self.hardware, wanted)
 
     @classmethod
     def from_folder(
-        cls, folder: Path, settings_file: Path | None = None, options: Options | None = None
+        cls,
+        folder: Path,
+        settings_file: Path | None = None,
+        options: Options | None = None,
+        registered: Iterable[tuple[str, object]] = (),
     ) -> Gate:
         """Make the gate of a folder: its settings, or the built-in model where it has none.
+
+        Args:
+            folder: Where to look for settings.
+            settings_file: The file to take instead.
+            options: What the command line asked for.
+            registered: Backends beyond those that installed distributions register, each with
+                the words for where it comes from.
 
         Raises:
             InferbenchError: The settings are wrong.
@@ -105,8 +134,9 @@ class Gate:
         from pytest_inferbench.hardware import detect
         from pytest_inferbench.settings import load
 
-        settings = with_builtin_models(load(settings_file or folder, CATALOG))
-        return cls(settings, options or Options(), detect())
+        others = {**installed_backends(), **checked(registered)}
+        settings = load(settings_file or folder, {**CATALOG, **others})
+        return cls(with_builtin_models(settings), options or Options(), detect(), others)
 
     @classmethod
     def from_config(cls, config: pytest.Config, settings_file: Path | None) -> Gate:
@@ -131,7 +161,12 @@ class Gate:
                 "--update-baselines needs workers: figures of pytest's own process are no baseline",
                 "Leave out --inferbench-in-process.",
             )
-        return cls.from_folder(config.rootpath, settings_file, options)
+        registered = [
+            ("the hook pytest_inferbench_backends", info)
+            for infos in config.hook.pytest_inferbench_backends(config=config)
+            for info in infos
+        ]
+        return cls.from_folder(config.rootpath, settings_file, options, registered)
 
     @cached_property
     def cells_by_id(self) -> dict[str, Cell]:
@@ -163,7 +198,8 @@ class Gate:
     @property
     def markers(self) -> frozenset[str]:
         """Every marker that may be selected by, cells that were not asked for included."""
-        known = {"ort", *PRECISIONS, *(m for info in CATALOG.values() for m in info.markers)}
+        known = {"ort", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
+        known |= {marker for info in self.catalog.values() for marker in info.markers}
         return frozenset(known | {marker for cell in self.cells for marker in cell.markers})
 
     def model(self, cell: Cell) -> ModelSettings:

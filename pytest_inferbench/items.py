@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS
+from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.entry import gate_of
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
@@ -28,6 +28,7 @@ PAYLOAD = pytest.StashKey[Payload]()
 
 _NO_LOCK = pytest.StashKey[InferbenchError]()
 _CELL = "_inferbench_cell"
+_BUILD = "build"  # the one fixture that a backend which only builds can serve
 _FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
 
 
@@ -65,7 +66,12 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         metafunc.config.pluginmanager.register(_AfterCollection(error))
         parameters = []
     else:
-        parameters = [_parameter(cell) for cell in gate.cells if _matches(gate, cell, wanted)]
+        builds = _BUILD in metafunc.fixturenames
+        parameters = [
+            _parameter(cell)
+            for cell in gate.cells
+            if _matches(gate, cell, wanted) and (builds or gate.catalog[cell.backend].runs)
+        ]
     metafunc.parametrize(_CELL, parameters, indirect=True)
 
 
@@ -92,7 +98,7 @@ def _marks(markers: frozenset[str]) -> tuple[pytest.MarkDecorator, ...]:
 def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
     known = {
         "models": gate.settings.models,
-        "backends": CATALOG,
+        "backends": gate.catalog,
         "precisions": PRECISIONS,
         "tasks": {"detection", "tensors"},
     }

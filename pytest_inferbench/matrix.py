@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pytest_inferbench.backends.catalog import CATALOG, BackendInfo
+from pytest_inferbench.backends.catalog import CATALOG, BackendInfo, device_marker
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class EnvironmentFacts:
         gpus: The ids of its GPU classes.
         hardware: The id declared in the settings, if any: it overrides what was detected.
         python: The interpreter, for messages.
+        unreachable: Why nothing can run there; None where it answers.
     """
 
     name: str
@@ -34,6 +35,7 @@ class EnvironmentFacts:
     backends: tuple[str, ...] = ()
     hardware: str | None = None
     python: str = ""
+    unreachable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Cell:
     precision: str
     hardware: str
     environment: str = "default"
+    device: str = "cpu"
     cannot_run: str | None = None
     extra_markers: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -69,43 +72,47 @@ class Cell:
 
 @dataclass(frozen=True)
 class ModelAxes:
-    """The part of the matrix that one model spans."""
+    """The part of the matrix that one model spans.
+
+    Attributes:
+        sources: What it has beside its ONNX file, such as "torch".
+    """
 
     name: str
     backends: Sequence[str]
     precisions: Sequence[str]
-
-
-# What each family's recipes can make in this version; the design's table says where this goes.
-FAMILY_PRECISIONS: Mapping[str, frozenset[str]] = {
-    "ort": frozenset({"fp32", "fp16", "int8"}),
-}
+    sources: Collection[str] = ()
 
 
 def build_matrix(
-    models: Sequence[ModelAxes], environments: Sequence[EnvironmentFacts]
+    models: Sequence[ModelAxes],
+    environments: Sequence[EnvironmentFacts],
+    catalog: Mapping[str, BackendInfo] = CATALOG,
 ) -> tuple[Cell, ...]:
     """Return every cell that was asked for, those that cannot run here included.
 
     Args:
         models: Each model with its backends and precisions.
         environments: The default environment first.
+        catalog: Every backend there is.
     """
-    by_backend = {name: _environment_of(name, environments) for name in CATALOG}
-    places = {name: list(_places(CATALOG[name], by_backend[name])) for name in CATALOG}
+    asked = {name for model in models for name in model.backends}
+    by_backend = {name: _environment_of(name, environments) for name in asked}
+    places = {name: list(_places(catalog[name], by_backend[name])) for name in asked}
     return tuple(
         Cell(
             model=model.name,
             backend=backend,
             precision=precision,
-            hardware=hardware,
+            hardware=place.hardware,
             environment=by_backend[backend].name,
-            cannot_run=reason or _unsupported(CATALOG[backend], precision),
-            extra_markers=CATALOG[backend].markers,
+            device=place.device,
+            cannot_run=place.reason or _unsupported(catalog[backend], precision, model),
+            extra_markers=catalog[backend].markers | device_marker(place.device),
         )
         for model in models
         for backend in model.backends
-        for hardware, reason in places[backend]
+        for place in places[backend]
         for precision in model.precisions
     )
 
@@ -115,37 +122,56 @@ def _environment_of(backend: str, environments: Sequence[EnvironmentFacts]) -> E
     return next((e for e in environments[1:] if backend in e.backends), environments[0])
 
 
-def _places(info: BackendInfo, environment: EnvironmentFacts) -> Iterator[tuple[str, str | None]]:
+@dataclass(frozen=True)
+class _Place:
+    device: str
+    hardware: str
+    reason: str | None
+
+
+_DEVICES = {"nvidia": "NVIDIA GPU", "directml": "DirectML device", "coreml": "Apple device"}
+
+
+def _places(info: BackendInfo, environment: EnvironmentFacts) -> Iterator[_Place]:
     """Each hardware id a backend has there, with the reason if it cannot run on it."""
-    if environment.hardware:
-        found: Collection[str] = (environment.hardware,)
-    elif info.device == "cpu":
-        found = (environment.cpu,)
-    elif info.device == "nvidia":
-        found = environment.gpus
-    else:
-        found = ()
-    reasons = _missing(info, environment, bool(found))
-    for hardware in found or (f"no-{info.device}",):
-        yield hardware, "; ".join(reasons) or None
+    found = [(device, id_) for device in info.devices for id_ in _ids(device, environment)]
+    none = info.devices[0]
+    for device, hardware in found or [(none, f"no-{none}")]:
+        reasons = [] if found else [f"no {_DEVICES.get(device, device)} here"]
+        reasons += _missing(info, environment, device)
+        yield _Place(device, hardware, "; ".join(reasons) or None)
 
 
-def _missing(info: BackendInfo, environment: EnvironmentFacts, has_device: bool) -> list[str]:
+def _ids(device: str, environment: EnvironmentFacts) -> Sequence[str]:
+    """The hardware ids of one kind of device, or of what is declared to be one."""
+    declared = environment.hardware
+    if device == "remote":
+        return (declared or "remote",)
+    if declared is None:
+        return {"cpu": (environment.cpu,), "nvidia": environment.gpus}.get(device, ())
+    is_cpu = declared.startswith("cpu-")
+    return (declared,) if is_cpu == (device == "cpu") else ()
+
+
+def _missing(info: BackendInfo, environment: EnvironmentFacts, device: str) -> list[str]:
+    if environment.unreachable:
+        return [environment.unreachable]
     reasons = []
-    if not has_device:
-        device = {"nvidia": "NVIDIA GPU", "directml": "DirectML device", "coreml": "Apple device"}
-        reasons.append(f"no {device.get(info.device, 'declared hardware')} here")
-    if info.distributions and not any(d in environment.distributions for d in info.distributions):
+    installed = [d for d in info.distributions if d in environment.distributions]
+    if info.distributions and not installed:
         # what installing would not help with is not advised
-        advice = f" (pip install 'pytest-inferbench[{info.extra}]')" if info.adapter else ""
-        reasons.append(f"{info.distributions[0]} is not installed{advice}")
+        extra = f" (pip install 'pytest-inferbench[{info.extra}]')" if info.extra else ""
+        reasons.append(f"{info.distributions[0]} is not installed{extra if info.adapter else ''}")
+    if device == "nvidia" and any("+cpu" in environment.distributions[d] for d in installed):
+        reasons.append(f"this {installed[0]} is a build for CPUs")
     if info.adapter is None:
         reasons.append(f"this version has no adapter for {info.name} yet (docs/backends.md)")
     return reasons
 
 
-def _unsupported(info: BackendInfo, precision: str) -> str | None:
-    supported = FAMILY_PRECISIONS.get(info.family, frozenset())
-    if precision in supported:
-        return None
-    return f"no {precision} recipe for {info.name} in this version (docs/backends.md)"
+def _unsupported(info: BackendInfo, precision: str, model: ModelAxes) -> str | None:
+    if precision not in info.precisions:
+        return f"no {precision} for {info.name} in this version (docs/backends.md)"
+    if info.source != "onnx" and info.source not in model.sources:
+        return f"models.{model.name}.sources names no {info.source!r} (docs/settings.md)"
+    return None

@@ -7,12 +7,15 @@ for, not how it is built.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferbench.artifacts.plan import Recipe, artifact_key, recipe_for
-from pytest_inferbench.backends.catalog import CATALOG, REFERENCE_BACKEND
+import msgspec
+
+from pytest_inferbench.artifacts.plan import Recipe, artifact_key, steps_for
+from pytest_inferbench.backends.catalog import REFERENCE_BACKEND
+from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -20,78 +23,107 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.tasks import Sample, Task
 
-_MODEL_FILE = "model.onnx"
 _OUTPUTS_FILE = "outputs.npz"
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """The file that a cell runs.
+    """What a cell runs.
 
     Attributes:
-        sha256: What identifies it in baselines and results.
+        path: A file; a URL for a service.
+        sha256: What identifies it in baselines and results; empty for a service.
+        facts: What its last step told of it.
     """
 
-    path: Path
+    path: str
     sha256: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def provide(gate: Gate, cell: Cell, task: Task) -> Artifact:
-    """Return a cell's artifact; fp32 is the user's file as it is.
+    """Return a cell's artifact: its source as it is, or what the steps make of it.
 
     Raises:
         InferbenchError: The model is unsound, no recipe makes this precision, or building failed.
     """
-    facts = task.facts
-    if cell.precision == "fp32":
-        return Artifact(facts.path, facts.sha256)
-    family = CATALOG[cell.backend].family
+    info = gate.catalog[cell.backend]
+    if info.source != "onnx":
+        return task.source(info.source)
     quantization = task.model.quantization
-    recipe = recipe_for(
-        family,
+    steps = steps_for(
+        info.family,
         cell.precision,
-        {"method": quantization.method, "exclude": list(quantization.exclude)},
-    )
-    calibrated = cell.precision == "int8"
-    key = artifact_key(
-        facts.sha256,
-        recipe,
-        task.calibration_sha256 if calibrated else None,
+        {**msgspec.structs.asdict(quantization), **info.recipe_options},
         gate.environments[cell.environment].distributions,
     )
-    describe = {"model": cell.model, "family": family, "precision": cell.precision}
+    made = Artifact(str(task.facts.path), task.facts.sha256)
+    for recipe in steps:
+        made = _made(gate, cell, task, recipe, made)
+    return made
+
+
+def _made(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source: Artifact) -> Artifact:
+    """Return what a step makes of the one before it, built if this host has not built it yet."""
+    environment = _environment_for(gate, cell, recipe)
+    installed = gate.environments[environment].distributions
+    versions = {name: installed[name] for name in recipe.keyed_by if name in installed}
+    if recipe.on_device:
+        versions |= {"hardware": cell.hardware, **_drivers(gate)}
+    key = artifact_key(
+        source.sha256, recipe, task.calibration_sha256 if recipe.calibrated else None, versions
+    )
 
     def build(folder: Path) -> Mapping[str, object]:
-        return _build(
-            gate, cell, recipe, facts.path, folder, task.calibration if calibrated else {}
-        )
+        with gate.launch(environment, [recipe.module]) as worker:
+            facts: Mapping[str, object] = worker.call(
+                "build",
+                {
+                    "family": recipe.family,
+                    "recipe": {"precision": recipe.precision, **recipe.parameters},
+                    "model": source.path,
+                    "output": str(folder / recipe.file_name),
+                },
+                task.calibration if recipe.calibrated else {},
+                on_wait=gate.progress(
+                    f"building {cell.model} at {cell.precision} for {cell.backend}"
+                ),
+            ).fields
+        return facts
 
+    describe = {"model": cell.model, "family": recipe.family, "precision": cell.precision}
     cached = gate.cache.get_or_build(key, describe, build)
-    return Artifact(cached.folder / _MODEL_FILE, cached.meta["files"][_MODEL_FILE]["sha256"])
+    return Artifact(
+        str(cached.folder / recipe.file_name),
+        cached.meta["files"][recipe.file_name]["sha256"],
+        cached.meta["facts"],
+    )
 
 
-def _build(
-    gate: Gate,
-    cell: Cell,
-    recipe: Recipe,
-    model: Path,
-    folder: Path,
-    calibration: Mapping[str, Any],
-) -> Mapping[str, object]:
-    recipes = f"pytest_inferbench.artifacts.recipes_{recipe.family}"
-    with gate.launch(cell.environment, [recipes]) as worker:
-        facts: Mapping[str, object] = worker.call(
-            "build",
-            {
-                "family": recipe.family,
-                "recipe": {"precision": recipe.precision, **recipe.parameters},
-                "model": str(model),
-                "output": str(folder / _MODEL_FILE),
-            },
-            calibration,
-            on_wait=gate.progress(f"building {cell.model} at {cell.precision} for {cell.backend}"),
-        ).fields
-    return facts
+def _environment_for(gate: Gate, cell: Cell, recipe: Recipe) -> str:
+    """Return where a step is built.
+
+    Raises:
+        InferbenchError: Nothing has what it takes (IB-412).
+    """
+    if recipe.place == "target":
+        return cell.environment
+    for name in ("default", cell.environment):
+        installed = gate.environments[name].distributions
+        if "onnx" in installed and not installed.keys().isdisjoint(_RUNTIMES):
+            return name
+    raise InferbenchError(
+        "IB-412",
+        f"{cell.precision} graphs are made with ONNX Runtime, which neither this Python nor"
+        f" environments.{cell.environment} has",
+        "pip install 'pytest-inferbench[ort]'",
+    )
+
+
+def _drivers(gate: Gate) -> dict[str, str]:
+    facts = gate.hardware.facts
+    return {name: facts[name] for name in ("nvidia_driver", "cuda_driver") if name in facts}
 
 
 def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
@@ -119,7 +151,7 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
             " compared with it",
             "pip install 'pytest-inferbench[ort]'",
         )
-    options = gate.settings.backends.get(REFERENCE_BACKEND, {})
+    options = users_options(gate.settings.backends.get(REFERENCE_BACKEND, {}))
     recipe = Recipe("reference", "fp32", {"backend": REFERENCE_BACKEND, **options})
     versions = gate.environments[cell.environment].distributions
     key = artifact_key(task.facts.sha256, recipe, task.data_sha256, versions)

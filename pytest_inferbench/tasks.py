@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.accuracy.letterbox import Placement
     from pytest_inferbench.artifacts.cache import ArtifactCache
     from pytest_inferbench.artifacts.inspect import ModelFacts
+    from pytest_inferbench.provision import Artifact
     from pytest_inferbench.settings.schema import ModelSettings
 
     Array = npt.NDArray[Any]
@@ -47,6 +48,22 @@ class Task:
         from pytest_inferbench.artifacts.inspect import inspect
 
         return inspect(self.model.path)
+
+    def source(self, kind: str) -> Artifact:
+        """Return what the model's `sources` name for backends that do not run its ONNX file."""
+        from pytest_inferbench.artifacts.inspect import sha256_of
+        from pytest_inferbench.provision import Artifact
+
+        place = self.model.sources[kind]
+        if "://" in place:
+            return Artifact(place, "")
+        if not Path(place).is_file():
+            raise InferbenchError(
+                "IB-401",
+                f"there is no file {place}",
+                f"Check models.{self.name}.sources.{kind} in the settings.",
+            )
+        return Artifact(place, sha256_of(Path(place)))
 
     @cached_property
     def inputs(self) -> Sequence[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -63,15 +64,15 @@ def test_fp32_is_the_file_as_it_is(gate_in, tmp_path, monkeypatch):
     gate = gate_in()
     forbid_workers(gate, monkeypatch)
     artifact = provided(gate, "fp32")
-    assert artifact.path == tmp_path / "net.onnx"
-    assert artifact.sha256 == hashlib.sha256(artifact.path.read_bytes()).hexdigest()
+    assert artifact.path == str(tmp_path / "net.onnx")
+    assert artifact.sha256 == hashlib.sha256(Path(artifact.path).read_bytes()).hexdigest()
     assert gate.cache.entries() == []
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_other_precisions_are_built_once_on_this_host(gate_in, precision, monkeypatch):
     first = provided(gate_in(), precision)
-    assert first.sha256 == hashlib.sha256(first.path.read_bytes()).hexdigest()
+    assert first.sha256 == hashlib.sha256(Path(first.path).read_bytes()).hexdigest()
     another_session = gate_in()
     forbid_workers(another_session, monkeypatch)
     assert provided(another_session, precision) == first

@@ -61,6 +61,16 @@ class ModelFacts:
     opset: int
     external_files: tuple[Path, ...]
 
+    def signature(self) -> dict[str, list[dict[str, object]]]:
+        """Return inputs and outputs as plain types, for what cannot tell its own."""
+        return {
+            kind: [
+                {"name": each.name, "dtype": each.dtype, "shape": list(each.shape)}
+                for each in tensors
+            ]
+            for kind, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
+        }
+
 
 def inspect(path: Path) -> ModelFacts:
     """Read a model's facts.

@@ -1,5 +1,6 @@
-"""What to build: takes hashes, a precision, a family and versions; gives a recipe and its key.
+"""What to build: takes hashes, a precision, a family and versions; gives the steps and their keys.
 
+An artifact is made in steps, each by one module of recipes from what the step before it made.
 Knows neither files nor runtimes nor where the cache is.
 """
 
@@ -7,47 +8,69 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pytest_inferbench.errors import InferbenchError
 
-REVISION = 2
+REVISION = 3
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")
-_OPTIONS = ("method", "exclude")
-_AS_IS = ("fp32", "tf32")
-_BUILT: Mapping[str, tuple[str, ...]] = {"ort": ("fp16", "int8")}
+_OPTIONS = ("method", "exclude", "scheme", "openvino", "trt")
+
+Place = Literal["graph", "target"]
+"""Where a step is built: "graph" where onnx and ONNX Runtime are, the default environment first;
+"target" in the cell's own environment, on its device."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model becomes an artifact.
+    """One step of making an artifact.
 
     Attributes:
-        family: The backend family whose recipes it is one of.
+        family: The family whose recipes it is one of: `artifacts/recipes_<family>.py`.
         precision: What the artifact computes in.
         parameters: Whatever else decides the result; plain JSON types.
+        place: Where it is built.
+        file_name: The file that it makes, beside which others may lie.
+        keyed_by: Distributions whose versions decide the result.
+        calibrated: Whether it reads calibration samples.
+        on_device: Whether what it builds belongs to the device and driver it was built on.
     """
 
     family: str
     precision: str
     parameters: Mapping[str, object] = field(default_factory=dict)
+    place: Place = "graph"
+    file_name: str = "model.onnx"
+    keyed_by: tuple[str, ...] = ()
+    calibrated: bool = False
+    on_device: bool = False
 
     @property
-    def as_is(self) -> bool:
-        """Whether the artifact is the user's own file: nothing is built, nor copied."""
-        return self.precision in _AS_IS
+    def module(self) -> str:
+        """The module of recipes, as a worker is told it."""
+        return f"pytest_inferbench.artifacts.recipes_{self.family}"
 
 
-def recipe_for(family: str, precision: str, options: Mapping[str, object]) -> Recipe:
-    """Return the recipe of a family for a precision.
+Steps = tuple[Recipe, ...]
+_Options = Mapping[str, object]
+_Versions = Mapping[str, str]
+_GRAPH = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+
+
+def steps_for(
+    family: str, precision: str, options: _Options, versions: _Versions | None = None
+) -> Steps:
+    """Return how a family makes a model run at a precision; none if it runs the file as it is.
 
     Args:
         family: A backend's family.
         precision: One of the precisions.
-        options: ``method`` and ``exclude`` (names of nodes); they matter to int8 alone.
+        options: The model's ``quantization`` and the backend's ``scheme``.
+        versions: What is installed in the cell's environment.
 
     Raises:
         InferbenchError: IB-410 the family has no such recipe; IB-411 an option is not known.
@@ -57,16 +80,15 @@ def recipe_for(family: str, precision: str, options: Mapping[str, object]) -> Re
         raise InferbenchError(
             "IB-411", f"recipes have no option {unknown[0]!r}", f"They have {', '.join(_OPTIONS)}."
         )
-    if precision in _AS_IS:
-        return Recipe(family, precision)
-    if precision not in _BUILT.get(family, ()):
-        made = (*_AS_IS, *_BUILT.get(family, ()))
+    made = _FAMILIES.get(family, {})
+    if precision not in made:
+        known = ", ".join(made) or "none"
         raise InferbenchError(
             "IB-410",
             f"no recipe makes {precision} for the backend family {family!r}",
-            f"It has {', '.join(made)}; leave {precision} out of the model's precisions.",
+            f"It has {known}; leave {precision} out of the model's precisions.",
         )
-    return Recipe(family, precision, _int8(options) if precision == "int8" else {})
+    return made[precision](precision, options, versions or {})
 
 
 def artifact_key(
@@ -89,7 +111,64 @@ def artifact_key(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _int8(options: Mapping[str, object]) -> dict[str, object]:
+def _as_it_is(_precision: str, _options: _Options, _versions: _Versions) -> Steps:
+    return ()
+
+
+def _graph(precision: str, options: _Options, _versions: _Versions) -> Steps:
+    """An ONNX graph, converted or quantized."""
+    parameters: dict[str, object] = {"scheme": options.get("scheme", "cpu")}
+    if precision == "int8":
+        parameters |= _int8(options)
+    return (
+        Recipe(
+            "ort",
+            precision,
+            parameters,
+            keyed_by=_GRAPH,
+            calibrated=precision in ("int8", "fp8"),
+        ),
+    )
+
+
+def _openvino(precision: str, options: _Options, versions: _Versions) -> Steps:
+    """An OpenVINO model: weights compressed, or quantized by NNCF."""
+    if precision == "int8" and options.get("openvino", "nncf") == "qdq":
+        return _graph(precision, options, versions)
+    return (
+        Recipe(
+            "openvino",
+            precision,
+            _int8(options) if precision == "int8" else {},
+            place="target",
+            file_name="model.xml",
+            keyed_by=("openvino", "nncf"),
+            calibrated=precision == "int8",
+        ),
+    )
+
+
+_Maker = Callable[[str, _Options, _Versions], Steps]
+_FAMILIES: Mapping[str, Mapping[str, _Maker]] = {
+    "ort": {
+        "fp32": _as_it_is,
+        "tf32": _as_it_is,
+        **dict.fromkeys(("fp16", "bf16", "int8", "fp8"), _graph),
+    },
+    "openvino": {
+        "fp32": _as_it_is,
+        "bf16": _as_it_is,
+        "fp16": _openvino,
+        "int8": _openvino,
+    },
+    # The adapter converts as it opens, or a service runs what it runs.
+    "torch": dict.fromkeys(("fp32", "tf32", "fp16", "bf16"), _as_it_is),
+    "http": dict.fromkeys(("fp32", "tf32", "fp16", "bf16", "int8", "fp8"), _as_it_is),
+    "as-is": dict.fromkeys(("fp32", "tf32", "fp16", "bf16", "int8", "fp8"), _as_it_is),
+}
+
+
+def _int8(options: Mapping[str, Any]) -> dict[str, object]:
     method, exclude = options.get("method", METHODS[0]), options.get("exclude", [])
     if method not in METHODS:
         raise InferbenchError(

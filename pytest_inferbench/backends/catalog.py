@@ -13,6 +13,9 @@ from typing import Literal
 
 Device = Literal["cpu", "nvidia", "remote", "directml", "coreml"]
 
+_Table = Mapping[str, object]
+_NOTHING: _Table = MappingProxyType({})
+
 PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 
 
@@ -22,77 +25,117 @@ class BackendInfo:
 
     Attributes:
         name: The id used in settings, markers and test ids.
-        family: Which precision recipes serve it.
-        device: What it runs on.
+        family: Which precision recipes serve it; see `artifacts.plan`.
+        devices: What it runs on, each a cell of its own where a machine has several.
         distributions: Packages of which any one must be installed; empty for remote backends.
         extra: The extra of this project that installs it.
         adapter: ``module:class`` in the worker, or None while this version has no adapter.
         options: Options that the adapter is always given (users' options are added).
+        device_options: Further ones by device.
+        recipe_options: What its recipes are always told.
+        precisions: What it can be asked for.
+        source: What it runs: "onnx", or a key of the model's `sources`.
+        runs: Whether it can infer; one that only builds takes part in tests of builds alone.
     """
 
     name: str
     family: str
-    device: Device
-    distributions: tuple[str, ...]
-    extra: str
+    devices: tuple[Device, ...]
+    distributions: tuple[str, ...] = ()
+    extra: str = ""
     adapter: str | None = None
-    options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    options: _Table = field(default_factory=lambda: _NOTHING)
+    device_options: Mapping[str, _Table] = field(default_factory=lambda: MappingProxyType({}))
+    recipe_options: _Table = field(default_factory=lambda: _NOTHING)
+    precisions: tuple[str, ...] = ("fp32",)
+    source: str = "onnx"
+    runs: bool = True
 
     @property
     def markers(self) -> frozenset[str]:
-        """The markers of every cell on this backend, its hardware and precision apart."""
-        names = {self.name}
-        if self.name.startswith("ort-"):
-            names.add("ort")
-        if self.device == "cpu":
-            names.add("cpu")
-        elif self.device != "remote":
-            names.add("gpu")
-        return frozenset(names)
+        """The markers of every cell on this backend, its device, hardware and precision apart."""
+        return frozenset({self.name, "ort"} if self.name.startswith("ort-") else {self.name})
+
+    def options_on(self, device: str) -> dict[str, object]:
+        """What its adapter is told on a device, the user's own options apart."""
+        return {**self.options, **self.device_options.get(device, {})}
+
+
+def device_marker(device: str) -> frozenset[str]:
+    """Return the marker of cells on a kind of device; remote ones have none."""
+    return frozenset({"cpu"} if device == "cpu" else () if device == "remote" else {"gpu"})
 
 
 _ORT = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+_ORT_ADAPTER = "pytest_inferbench.backends.ort:OnnxRuntime"
+_CPU_PRECISIONS = ("fp32", "fp16", "int8")
+_GPU_RECIPES = MappingProxyType({"scheme": "trt"})  # symmetric: what TensorRT and CUDA can fuse
 
 
 def _ort(
-    name: str, provider: str, device: Device, distributions: tuple[str, ...], extra: str, runs: bool
+    name: str,
+    provider: str,
+    device: Device,
+    distributions: tuple[str, ...],
+    extra: str,
+    precisions: tuple[str, ...],
+    recipe_options: _Table = _NOTHING,
 ) -> BackendInfo:
     return BackendInfo(
         name=name,
         family="ort",
-        device=device,
+        devices=(device,),
         distributions=distributions,
         extra=extra,
-        adapter="pytest_inferbench.backends.ort:OnnxRuntime" if runs else None,
+        adapter=_ORT_ADAPTER,
         options=MappingProxyType({"provider": provider}),
+        recipe_options=recipe_options,
+        precisions=precisions,
     )
 
 
+_GPU = ("onnxruntime-gpu",)
 _ALL = (
-    _ort("ort-cpu", "CPUExecutionProvider", "cpu", _ORT, "ort", True),
-    _ort("ort-cuda", "CUDAExecutionProvider", "nvidia", ("onnxruntime-gpu",), "ort-gpu", False),
-    _ort("ort-trt", "TensorrtExecutionProvider", "nvidia", ("onnxruntime-gpu",), "ort-gpu", False),
+    _ort("ort-cpu", "CPUExecutionProvider", "cpu", _ORT, "ort", _CPU_PRECISIONS),
+    _ort("ort-cuda", "CUDAExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _GPU_RECIPES),
+    _ort(
+        "ort-trt", "TensorrtExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _GPU_RECIPES
+    ),
     _ort(
         "ort-openvino",
         "OpenVINOExecutionProvider",
         "cpu",
         ("onnxruntime-openvino",),
-        "openvino",
-        False,
+        "ort-openvino",
+        _CPU_PRECISIONS,
     ),
-    _ort("ort-dml", "DmlExecutionProvider", "directml", ("onnxruntime-directml",), "ort", False),
-    _ort("ort-coreml", "CoreMLExecutionProvider", "coreml", ("onnxruntime",), "ort", False),
-    BackendInfo("openvino", "openvino", "cpu", ("openvino",), "openvino"),
-    BackendInfo("trt", "trt", "nvidia", ("tensorrt", "tensorrt-rtx"), "trt"),
-    BackendInfo("trt-build", "trt", "cpu", ("tensorrt-rtx-cu13-bindings",), "trt-rtx"),
-    BackendInfo("torch", "torch", "cpu", ("torch",), "torch"),
-    BackendInfo("triton-http", "triton", "remote", ("tritonclient",), "triton"),
-    BackendInfo("triton-grpc", "triton", "remote", ("tritonclient",), "triton"),
-    BackendInfo("http", "http", "remote", (), "triton"),
+    _ort(
+        "ort-dml",
+        "DmlExecutionProvider",
+        "directml",
+        ("onnxruntime-directml",),
+        "ort-dml",
+        _CPU_PRECISIONS,
+    ),
+    _ort(
+        "ort-coreml",
+        "CoreMLExecutionProvider",
+        "coreml",
+        ("onnxruntime",),
+        "ort",
+        ("fp32", "fp16"),
+    ),
+    BackendInfo("openvino", "openvino", ("cpu",), ("openvino",), "openvino"),
+    BackendInfo("trt", "trt", ("nvidia",), ("tensorrt", "tensorrt-rtx"), "trt"),
+    BackendInfo("trt-build", "trt", ("cpu",), ("tensorrt-rtx-cu13-bindings",), "trt-rtx"),
+    BackendInfo("torch", "torch", ("cpu", "nvidia"), ("torch",), "torch"),
+    BackendInfo("triton-http", "triton", ("remote",), ("tritonclient",), "triton"),
+    BackendInfo("triton-grpc", "triton", ("remote",), ("tritonclient",), "triton"),
+    BackendInfo("http", "http", ("remote",)),
 )
 
 CATALOG: Mapping[str, BackendInfo] = MappingProxyType({info.name: info for info in _ALL})
-"""Every backend by name."""
+"""Every backend of this package by name; a gate's catalog adds what others register."""
 
 REFERENCE_BACKEND = "ort-cpu"
 """The backend whose fp32 outputs every other cell is compared with."""

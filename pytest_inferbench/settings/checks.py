@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_inferbench.backends.catalog import PRECISIONS
+from pytest_inferbench.backends.registry import LIKE
 from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.metrics import METRICS
@@ -25,6 +26,9 @@ _VARIABLE = re.compile(r"[^=\0]+")
 
 def check(settings: Settings, known_backends: Collection[str], problems: Problems) -> None:
     """Note every fault of settings whose types are right."""
+    _check_options(settings.backends, known_backends, problems)
+    variants = (name for name, table in settings.backends.items() if LIKE in table)
+    known_backends = (*known_backends, *variants)
     _check_axis("matrix.backends", settings.matrix.backends, "backend", known_backends, problems)
     _check_axis("matrix.precisions", settings.matrix.precisions, "precision", PRECISIONS, problems)
     reserved = {*known_backends, *PRECISIONS}
@@ -32,7 +36,6 @@ def check(settings: Settings, known_backends: Collection[str], problems: Problem
         _check_name("models", name, reserved, problems)
         _check_model(dotted("models", name), model, settings, known_backends, problems)
     _check_environments(settings.environments, known_backends, problems)
-    _check_options(settings.backends, known_backends, problems)
     if settings.latency.warmup_floor_s > settings.latency.warmup_ceiling_s:
         problems.add("latency.warmup_floor", "is longer than latency.warmup_ceiling")
 
@@ -77,6 +80,9 @@ def _check_model(
             "is required: a detection model is scored on COCO annotations (with"
             ' task = "tensors" no scores are computed and no data is needed)',
         )
+    for kind, place in model.sources.items():
+        if "://" not in place:
+            _check_file(dotted(*key.split("."), "sources", kind), Path(place), problems)
     if model.calibration is not None:
         _check_data(f"{key}.calibration", model.calibration, problems)
     elif model.task == "detection" and "int8" in (model.precisions or settings.matrix.precisions):
@@ -130,8 +136,18 @@ def _check_options(
 ) -> None:
     for name, options in backends.items():
         key = dotted("backends", name)
-        if name not in known_backends:
-            problems.add(key, unknown(name, "backend", known_backends))
+        like = options.get(LIKE)
+        if like is not None:
+            _check_name("backends", name, (*known_backends, *PRECISIONS), problems)
+            if like not in known_backends:
+                problems.add(
+                    dotted("backends", name, LIKE), unknown(like, "backend", known_backends)
+                )
+        elif name not in known_backends:
+            problems.add(
+                key,
+                f'{unknown(name, "backend", known_backends)} (a variant of one says like = "...")',
+            )
         for option, value in options.items():
             try:
                 json.dumps(value, allow_nan=False)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
-from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Seconds
+from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Seconds, Sources
 from pytest_inferbench.settings.spelling import LATER_TASKS, dotted, nearest, unknown
 from pytest_inferbench.settings.units import positive
 
@@ -57,6 +57,7 @@ class Converter:
             Mebibytes: lambda value: positive(value, "MiB"),
             Path: self._path,
             Interpreter: self._interpreter,
+            Sources: self._sources,
         }
 
     def table(self, kind: type[_Table], data: Any, *key: str) -> _Table | None:
@@ -118,6 +119,13 @@ class Converter:
             return self._folder / Path(value).expanduser()
         except RuntimeError as error:  # ~someone who is not known here
             raise ValueError(f"{value!r:.60}: {error}") from error
+
+    def _sources(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+            raise ValueError(f"expected a table of paths and URLs, got {value!r:.60}")
+        return {
+            kind: each if "://" in each else str(self._path(each)) for kind, each in value.items()
+        }
 
     def _interpreter(self, value: Any) -> str:
         path = self._path(value)

@@ -23,6 +23,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 # by identity; the values are plain floats and strings, fit to be sent to a worker.
 Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare seconds')]
 Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
+Sources = Annotated[dict[str, str], Meta(description="paths, made absolute, or URLs, by kind")]
 Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
 
@@ -35,6 +36,8 @@ class QuantizationSettings(_Table, frozen=True, kw_only=True):
 
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
     exclude: tuple[str, ...] = ()
+    openvino: Literal["nncf", "qdq"] = "nncf"
+    trt: Literal["qdq", "calibrator"] = "qdq"
 
 
 class ModelSettings(_Table, frozen=True, kw_only=True):
@@ -44,6 +47,7 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
     task: Literal["detection", "tensors"]
     data: Path | None = None
     calibration: Path | None = None
+    sources: Sources = {}
     samples: Count | None = None
     calibration_samples: Count = 64
     shapes: dict[str, tuple[Count, ...]] = {}
@@ -57,7 +61,15 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
 class MatrixSettings(_Table, frozen=True, kw_only=True):
     """Which cells there are, for models that do not say so themselves."""
 
-    backends: Names = ("ort-cpu", "ort-cuda", "ort-trt", "openvino", "trt")
+    backends: Names = (
+        "ort-cpu",
+        "ort-cuda",
+        "ort-trt",
+        "openvino",
+        "trt",
+        "trt-build",
+        "torch",
+    )
     precisions: Names = ("fp32", "fp16", "int8")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_inferbench.artifacts.plan import METHODS, Recipe, artifact_key, recipe_for
+from pytest_inferbench.artifacts.plan import METHODS, Recipe, artifact_key, steps_for
 from pytest_inferbench.errors import InferbenchError
 
 names = st.text(max_size=6)
@@ -33,31 +33,49 @@ def test_order_does_not_matter(arguments) -> None:
     assert other == artifact_key(*arguments)
 
 
+def the_step(*arguments) -> Recipe:
+    (step,) = steps_for(*arguments)
+    return step
+
+
 def test_the_key_is_the_same_on_every_machine() -> None:
-    key = artifact_key("ab", recipe_for("ort", "int8", {}), "cd", {"onnxruntime": "1.23.0"})
-    assert key == "8dd062379e3ac1e2dcb0f310c9f20945d80f2f1f63e06e60b3311cc69d685c8e"
+    key = artifact_key("ab", the_step("ort", "int8", {}), "cd", {"onnxruntime": "1.23.0"})
+    assert key == "199140c824a6cfcfb4486e4fb6edf29b8dc51b3d6ac78b290c68d8d0b12fb8b0"
 
 
-@pytest.mark.parametrize("family", ["ort", "trt", "openvino"])
-@pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_some_precisions_run_the_file_as_it_is(family: str, precision: str) -> None:
-    assert recipe_for(family, precision, {"method": "minmax"}).as_is
+@pytest.mark.parametrize(
+    ("family", "precision"),
+    [
+        *(("ort", p) for p in ("fp32", "tf32")),
+        *(("openvino", p) for p in ("fp32", "bf16")),
+        *(("torch", p) for p in ("fp32", "tf32", "fp16", "bf16")),
+        ("http", "int8"),
+    ],
+)
+def test_some_run_the_file_as_it_is(family: str, precision: str) -> None:
+    assert steps_for(family, precision, {"method": "minmax"}) == ()
 
 
 def test_int8_takes_options_and_fp16_ignores_them() -> None:
     options = {"method": "entropy", "exclude": ["b", "a", "b"]}
-    int8 = recipe_for("ort", "int8", options)
-    assert int8.parameters == {"method": "entropy", "exclude": ["a", "b"]}
-    assert not int8.as_is
-    assert recipe_for("ort", "fp16", options) == recipe_for("ort", "fp16", {})
+    int8 = the_step("ort", "int8", options)
+    assert int8.parameters == {"scheme": "cpu", "method": "entropy", "exclude": ["a", "b"]}
+    assert int8.calibrated
+    assert the_step("ort", "fp16", options) == the_step("ort", "fp16", {})
+
+
+def test_openvino_quantizes_by_itself_or_takes_the_graph_of_onnx_runtime() -> None:
+    nncf = the_step("openvino", "int8", {})
+    assert (nncf.family, nncf.place, nncf.file_name) == ("openvino", "target", "model.xml")
+    assert the_step("openvino", "int8", {"openvino": "qdq"}) == the_step("ort", "int8", {})
 
 
 @pytest.mark.parametrize(
-    ("family", "precision"), [("ort", "fp8"), ("ort", "bf16"), ("http", "int8"), ("ort", "int3")]
+    ("family", "precision"), [("ort", "int3"), ("torch", "int8"), ("nobody", "fp32")]
 )
 def test_no_recipe(family: str, precision: str) -> None:
     with pytest.raises(InferbenchError, match=f"{precision} .*'{family}'") as caught:
-        recipe_for(family, precision, {})
+        steps_for(family, precision, {})
     assert caught.value.code == "IB-410"
 
 
@@ -66,11 +84,11 @@ def test_no_recipe(family: str, precision: str) -> None:
 )
 def test_bad_options(options: dict[str, object]) -> None:
     with pytest.raises(InferbenchError) as caught:
-        recipe_for("ort", "int8", options)
+        steps_for("ort", "int8", options)
     assert caught.value.code == "IB-411"
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_make_different_artifacts(method: str) -> None:
-    keys = {artifact_key("m", recipe_for("ort", "int8", {"method": m}), "c", {}) for m in METHODS}
+    keys = {artifact_key("m", the_step("ort", "int8", {"method": m}), "c", {}) for m in METHODS}
     assert len(keys) == len(METHODS)

@@ -1,0 +1,93 @@
+"""The catalog of one gate: the package's backends, those of third parties, the settings' variants.
+
+Takes what others registered and the settings' tables; gives backends by name. Knows no runtime:
+a third party's module is imported for its `BackendInfo` alone, its adapter in the worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from types import MappingProxyType
+from typing import Any
+
+from pytest_inferbench.backends.catalog import CATALOG, BackendInfo
+from pytest_inferbench.errors import InferbenchError
+
+ENTRY_POINTS = "inferbench.backends"
+"""The group in which a distribution names its backends: ``name = module:INFO``."""
+
+LIKE = "like"
+"""The key of `[backends.NAME]` that makes NAME a variant of another backend."""
+
+
+def installed_backends() -> dict[str, BackendInfo]:
+    """Return what installed distributions register by entry point.
+
+    Raises:
+        InferbenchError: One cannot be imported, or is no `BackendInfo` (IB-211).
+    """
+    found = []
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        where = (
+            f"the entry point {point.name!r} of {point.dist.name if point.dist else 'a package'}"
+        )
+        try:
+            info = point.load()
+        except Exception as error:
+            raise InferbenchError(
+                "IB-211",
+                f"{where} cannot be imported: {type(error).__name__}: {error}",
+                "Its module must import no runtime: name the adapter as text.",
+            ) from error
+        if getattr(info, "name", point.name) != point.name:
+            raise InferbenchError("IB-211", f"{where} is of a backend named {info.name!r}")
+        found.append((where, info))
+    return checked(found)
+
+
+def checked(named: Iterable[tuple[str, object]]) -> dict[str, BackendInfo]:
+    """Return backends by name.
+
+    Args:
+        named: Each with the words for where it comes from.
+
+    Raises:
+        InferbenchError: One is no `BackendInfo`, or takes a name that is taken (IB-211).
+    """
+    found: dict[str, BackendInfo] = {}
+    for where, info in named:
+        if not isinstance(info, BackendInfo):
+            raise InferbenchError(
+                "IB-211",
+                f"{where} is {type(info).__name__}, not a BackendInfo",
+                "docs/writing-a-backend.md shows one.",
+            )
+        if info.name in CATALOG or info.name in found:
+            raise InferbenchError(
+                "IB-211", f"{where} registers the backend {info.name!r}, a name that is taken"
+            )
+        found[info.name] = info
+    return found
+
+
+def catalog_of(
+    registered: Mapping[str, BackendInfo], tables: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, BackendInfo]:
+    """Return every backend that a gate knows.
+
+    Args:
+        registered: What third parties registered.
+        tables: The settings' `[backends.NAME]`; one that is `like` another is a variant of it.
+    """
+    known = {**CATALOG, **registered}
+    for name, table in tables.items():
+        if name not in known and table.get(LIKE) in known:
+            known[name] = dataclasses.replace(known[table[LIKE]], name=name)
+    return MappingProxyType(known)
+
+
+def users_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a backend's table is for its adapter."""
+    return {key: value for key, value in table.items() if key != LIKE}
