@@ -41,6 +41,7 @@ class CellRun:
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
+        self._beside: CellRun | None = None
 
     @property
     def task(self) -> Task:
@@ -87,6 +88,42 @@ class CellRun:
         with self._once(_FATAL):
             return dict(worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays)
 
+    def examine(self, check: str, samples: Sequence[Sample], **fields: Any) -> list[str]:
+        """Have the worker examine its open backend; return the faults that it found."""
+        from pytest_inferbench.worker.protocol import pack_samples
+
+        worker = self._open()
+        with self._once(_FATAL):
+            reply = worker.call(
+                "examine",
+                {"check": check, **fields},
+                pack_samples(samples),
+                on_wait=self.waiting(f"examine {check}"),
+            )
+        faults: list[str] = reply.fields["faults"]
+        return faults
+
+    def placement(self) -> dict[str, Any]:
+        """Return where the backend's nodes run and what they compute in, as far as it tells."""
+        worker = self._open()
+        with self._once(_FATAL):
+            reply = worker.call(
+                "placement", {}, self.inputs[0], on_wait=self.waiting("look where nodes run")
+            )
+        return reply.fields
+
+    def reference_infer(self, sample: Sample) -> dict[str, Any]:
+        """Run one sample on the reference beside this cell.
+
+        Raises:
+            InferbenchError: The reference cannot run here, or failed.
+        """
+        from pytest_inferbench.provision import reference_cell
+
+        if self._beside is None:
+            self._beside = CellRun(self.gate, reference_cell(self.gate, self.cell.model))
+        return self._beside.infer(sample)
+
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.
 
@@ -126,7 +163,9 @@ class CellRun:
         return self.gate.progress(f"{self.cell}: {what}")
 
     def close(self) -> None:
-        """Close the worker, if it is open."""
+        """Close the worker, and the reference's beside it, if they are open."""
+        if self._beside is not None:
+            self._beside.close()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()

@@ -6,10 +6,12 @@ Takes a handle with its judgements; leaves on the item what its report will carr
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.items import PAYLOAD
 from pytest_inferbench.judge.verdict import Judgement, Verdict, worst
 from pytest_inferbench.report.messages import failure, skip
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
 def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
     """Judge, note, and end the test as the worst verdict says."""
-    judgements = handle.judgements()
+    try:
+        judgements = handle.judgements()
+    except NotAsked as reason:
+        item.stash[PAYLOAD] = {"kind": handle.kind, "not_asked": str(reason)}
+        pytest.skip(f"[IB-640] not asked: {reason}")
     figures = handle.figures()
     item.stash[PAYLOAD] = {
         "kind": handle.kind,
@@ -37,6 +43,20 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         pytest.fail(failure(cell, judgements, handle.context()), pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))
+
+
+def conclude_question(item: pytest.Item, question: Callable[[], list[str]]) -> None:
+    """Ask a cell to keep its contract: the faults fail the test; what cannot be asked is skipped.
+
+    Such a skip is no silence: under `--inferbench-require` the cell's other tests decide.
+    """
+    try:
+        faults = question()
+    except NotAsked as reason:
+        item.stash[PAYLOAD] = {"kind": "conformance", "not_asked": str(reason)}
+        pytest.skip(f"[IB-640] not asked: {reason}")
+    if faults:
+        pytest.fail("[IB-641] " + "\n  ".join(faults), pytrace=False)
 
 
 def plain(judgement: Judgement) -> dict[str, Any]:

@@ -14,7 +14,8 @@ Payload = dict[str, Any]
 """What one test of ours says beside its outcome: plain types only, for it crosses processes.
 
 Keys: `cell` (id), `kind` (latency, similarity, ...), `judgements` (list of plain judgements),
-`figures` (name -> number, for tables), `addition` (a session to record) or None.
+`figures` (name -> number, for tables), `addition` (a session to record) or None, `not_asked` (why
+its question does not apply to this cell).
 """
 
 
@@ -33,6 +34,11 @@ class Entry:
     def reached_verdict(self) -> bool:
         """Whether it says something about its cell: it ran, and passed or failed."""
         return self.outcome in ("passed", "failed")
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether its question applies to its cell; what does not is neither pass nor silence."""
+        return self.reached_verdict or "not_asked" not in self.payload
 
 
 class Ledger:

@@ -19,6 +19,7 @@ from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
+    from pytest_inferbench.artifacts.cache import ArtifactCache
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.tasks import Sample, Task
@@ -42,8 +43,14 @@ class Artifact:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def provide(gate: Gate, cell: Cell, task: Task) -> Artifact:
+def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = None) -> Artifact:
     """Return a cell's artifact: its source as it is, or what the steps make of it.
+
+    Args:
+        gate: What knows the environments.
+        cell: What it is for.
+        task: The cell's model.
+        cache: Where it is kept, the host's own by default.
 
     Raises:
         InferbenchError: The model is unsound, no recipe makes this precision, or building failed.
@@ -60,11 +67,13 @@ def provide(gate: Gate, cell: Cell, task: Task) -> Artifact:
     )
     made = Artifact(str(task.facts.path), task.facts.sha256)
     for recipe in steps:
-        made = _made(gate, cell, task, recipe, made)
+        made = _made(gate, cell, task, recipe, made, cache or gate.cache)
     return made
 
 
-def _made(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source: Artifact) -> Artifact:
+def _made(
+    gate: Gate, cell: Cell, task: Task, recipe: Recipe, source: Artifact, cache: ArtifactCache
+) -> Artifact:
     """Return what a step makes of the one before it, built if this host has not built it yet."""
     environment = _environment_for(gate, cell, recipe)
     installed = gate.environments[environment].distributions
@@ -93,7 +102,7 @@ def _made(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source: Artifact) 
         return facts
 
     describe = {"model": cell.model, "family": recipe.family, "precision": cell.precision}
-    cached = gate.cache.get_or_build(key, describe, build)
+    cached = cache.get_or_build(key, describe, build)
     return Artifact(
         str(cached.folder / recipe.file_name),
         cached.meta["files"][recipe.file_name]["sha256"],
@@ -126,6 +135,23 @@ def _drivers(gate: Gate) -> dict[str, str]:
     return {name: facts[name] for name in ("nvidia_driver", "cuda_driver") if name in facts}
 
 
+def reference_cell(gate: Gate, model: str) -> Cell:
+    """Return the cell that every other one of a model is compared with.
+
+    Raises:
+        InferbenchError: The reference backend cannot run here.
+    """
+    for cell in gate.matrix_of(model, [REFERENCE_BACKEND], ["fp32"]):
+        if not cell.cannot_run:
+            return cell
+    raise InferbenchError(
+        "IB-206",
+        f"the reference ({REFERENCE_BACKEND} at fp32) cannot run here, so nothing can be compared"
+        " with it",
+        "pip install 'pytest-inferbench[ort]'",
+    )
+
+
 def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
     """Return the fp32 outputs on the reference backend, computed once on this host.
 
@@ -136,21 +162,7 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
 
     from pytest_inferbench.worker.protocol import pack_samples, unpack_samples
 
-    cell = next(
-        (
-            cell
-            for cell in gate.matrix_of(task.name, [REFERENCE_BACKEND], ["fp32"])
-            if not cell.cannot_run
-        ),
-        None,
-    )
-    if cell is None:
-        raise InferbenchError(
-            "IB-206",
-            f"the reference ({REFERENCE_BACKEND} at fp32) cannot run here, so nothing can be"
-            " compared with it",
-            "pip install 'pytest-inferbench[ort]'",
-        )
+    cell = reference_cell(gate, task.name)
     options = users_options(gate.settings.backends.get(REFERENCE_BACKEND, {}))
     recipe = Recipe("reference", "fp32", {"backend": REFERENCE_BACKEND, **options})
     versions = gate.environments[cell.environment].distributions

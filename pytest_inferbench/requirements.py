@@ -61,9 +61,10 @@ def _unmet_cell(cell: Cell, by_cell: Mapping[str, list[Entry]]) -> str | None:
     entries = by_cell.get(cell.id)
     if not entries:
         return f"{cell}: none of its tests ran: look at -m, -k and the paths given"
-    silent = [entry for entry in entries if not entry.reached_verdict]
-    if not silent:
+    silent = [entry for entry in entries if not entry.reached_verdict and entry.was_asked]
+    if not silent and any(entry.reached_verdict for entry in entries):
         return None
+    silent = silent or entries
     tests = "; ".join(f"{_test_name(entry.nodeid)}: {entry.reason}" for entry in silent)
     return f"{cell}: {tests}"
 

@@ -13,6 +13,9 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.conformance.build import Build
+    from pytest_inferbench.conformance.contract import Contract
+    from pytest_inferbench.conformance.placed import Placement
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.timing import ColdStart, Latency, Memory
@@ -43,6 +46,42 @@ def cell(_inferbench_cell: Cell) -> Cell:
 def backend_worker(_inferbench_run: CellRun) -> CellRun:
     """The cell's open worker: `infer(inputs)`, `inputs`, `outputs`."""
     return _inferbench_run
+
+
+@pytest.fixture
+def contract(_inferbench_run: CellRun) -> Contract:
+    """What the backend owes every caller: `layouts()`, `threads()`, ... give faults."""
+    from pytest_inferbench.conformance.contract import Contract
+
+    return Contract(_inferbench_run)
+
+
+@pytest.fixture
+def placement(_inferbench_run: CellRun) -> Placement:
+    """Where the cell's nodes ran and what they computed in: `fallback`, `facts`."""
+    from pytest_inferbench.conformance.placed import Placement
+
+    return Placement(_inferbench_run)
+
+
+@pytest.fixture
+def build(_inferbench_run: CellRun) -> Build:
+    """What was built for the cell: `facts`, and `again()`, how another build differs."""
+    from pytest_inferbench.conformance.build import Build
+
+    return Build(_inferbench_run)
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest) -> Callable[[Callable[[], list[str]]], None]:
+    """Fail with the faults that a question finds; skip, with the reason, what cannot be asked."""
+
+    def kept(question: Callable[[], list[str]]) -> None:
+        from pytest_inferbench.conclusion import conclude_question
+
+        conclude_question(request.node, question)
+
+    return kept
 
 
 @pytest.fixture

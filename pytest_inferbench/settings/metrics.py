@@ -81,6 +81,10 @@ _ALL = (
     Metric("memory", "MiB", "lower", _POSITIVE, "peak memory of the worker", relative=True),
     Metric("memory_growth", "MiB", "lower", _NOT_NEGATIVE, "memory gained over many inferences"),
     _time("cold_start", "from an empty process to the first answer"),
+    Metric(
+        "fallback_nodes", "value", "lower", _NOT_NEGATIVE, "nodes that ran elsewhere than asked"
+    ),
+    Metric("memcpy_nodes", "value", "lower", _NOT_NEGATIVE, "copies between host and device"),
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
@@ -112,6 +116,7 @@ DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
         "p50": {"cpu": "+25%", "default": "+5%"},
         "memory_growth": {"default": "16 MiB"},
         "cold_start": {"default": "60 s"},
+        "fallback_nodes": {"default": 0},
     }
 )
 """Metric -> its defaults as a user would write them: by precision, class of hardware, or all."""

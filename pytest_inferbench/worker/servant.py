@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from pytest_inferbench.backends.contract import Backend
+from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
 from pytest_inferbench.worker.protocol import Array, unpack_samples
@@ -60,6 +61,9 @@ class Servant:
             "infer": self.infer,
             "sample": self.sample,
             "memory": self.memory,
+            "placement": self.placement,
+            "examine": self.examine,
+            "reopen": self.reopen,
             "close": self.close,
         }
 
@@ -108,8 +112,7 @@ class Servant:
         if self._backend is not None:
             raise InferbenchError("IB-313", "an artifact is already open", "Close it first.")
         started = time.perf_counter()
-        backend = _backend_class(backend_module)()
-        backend.open(artifact, options or {}, precision)
+        backend = _opened(backend_module, artifact, options, precision)
         self._backend = backend
         return {
             "open_ms": _since_ms(started),
@@ -172,6 +175,48 @@ class Servant:
             "calls": calls,
         }, {}
 
+    def placement(self, arrays: Arrays) -> Answer:
+        """Tell where the open artifact's nodes run and what they compute in."""
+        return self._open_backend().placement(arrays), {}
+
+    def examine(
+        self, arrays: Arrays, *, check: str, count: int = 4, tolerance: float = 0.0
+    ) -> Answer:
+        """Examine the open backend on packed inputs; tell the faults that were found."""
+        backend, samples = self._open_backend(), unpack_samples(arrays)
+        checks: dict[str, Callable[[], list[str]]] = {
+            "layouts": lambda: exam.layouts(backend, samples),
+            "ownership": lambda: exam.ownership(backend, samples),
+            "threads": lambda: exam.threads(backend, samples, count, tolerance),
+        }
+        if check not in checks:
+            raise InferbenchError(
+                "IB-311", f"there is no examination {check!r}", f"There are: {', '.join(checks)}."
+            )
+        return {"faults": checks[check]()}, {}
+
+    def reopen(
+        self,
+        arrays: Arrays,
+        *,
+        times: int,
+        budget_s: float,
+        backend_module: str,
+        artifact: str,
+        options: Fields | None = None,
+        precision: str = "fp32",
+    ) -> Answer:
+        """Open, run and close an artifact over and over; tell the memory that was gained.
+
+        Times may be fewer where they would take longer than the budget.
+        """
+        if self._backend is not None:
+            raise InferbenchError("IB-313", "an artifact is already open", "Close it first.")
+        growth_mib, done = exam.reopening(
+            lambda: _opened(backend_module, artifact, options, precision), arrays, times, budget_s
+        )
+        return {"growth_mib": growth_mib, "times": done}, {}
+
     def close(self, _arrays: Arrays) -> Answer:
         """Close the artifact, if one is open."""
         backend, self._backend = self._backend, None
@@ -183,6 +228,12 @@ class Servant:
         if self._backend is None:
             raise InferbenchError("IB-313", "no artifact is open", "Open one first.")
         return self._backend
+
+
+def _opened(name: str, artifact: str, options: Fields | None, precision: str) -> Backend:
+    backend = _backend_class(name)()
+    backend.open(artifact, options or {}, precision)
+    return backend
 
 
 def _backend_class(name: str) -> type[Backend]:

@@ -1,0 +1,1 @@
+"""What every backend owes, asked of it: probes to run, and examinations inside the worker."""

@@ -1,0 +1,85 @@
+"""Where a cell's nodes ran and what they computed in: takes its run, gives facts and judgements.
+
+Knows which budget applies; what a runtime tells of itself is its adapter's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.handles import Handle
+from pytest_inferbench.judge.verdict import Judgement, judge_absolute
+
+_SHOWN = 8
+
+
+class Placement(Handle):
+    """What ran where, node by node."""
+
+    kind = "placement"
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the runtime tells: `placement`, `fallback`, `memcpy_nodes`, `precisions`."""
+        return self._run.placement()
+
+    @property
+    def fallback(self) -> list[dict[str, str]]:
+        """The compute nodes that ran elsewhere than asked.
+
+        Raises:
+            NotAsked: The runtime does not tell.
+        """
+        if "fallback" not in self.facts:
+            raise NotAsked(f"{self._run.cell.backend} does not tell where its nodes run")
+        nodes: list[dict[str, str]] = self.facts["fallback"]
+        return nodes
+
+    def judgements(self) -> list[Judgement]:
+        """Judge the nodes that fell back, and the copies between devices."""
+        nodes = self.fallback
+        judgements = []
+        if (budget := self._budget("fallback_nodes")) is not None:
+            named = [f"{n['op']} {n['node']} on {n['provider']}" for n in nodes[:_SHOWN]]
+            more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+            detail = f"not where they were asked to run: {', '.join(named)}{more}" if nodes else ""
+            judgements.append(judge_absolute(budget, len(nodes), detail))
+        copies = self.facts.get("memcpy_nodes")
+        if copies is not None and (budget := self._budget("memcpy_nodes")) is not None:
+            judgements.append(judge_absolute(budget, copies, "copies between host and device"))
+        return judgements
+
+    def precision(self) -> list[str]:
+        """Return faults: the runtime must report work at the precision that was asked for.
+
+        Raises:
+            NotAsked: It does not tell, or says that it only stores values so.
+        """
+        asked, counts = self._run.cell.precision, self.facts.get("precisions")
+        if "emulated" in self.facts:
+            raise NotAsked(str(self.facts["emulated"]))
+        if not counts:
+            raise NotAsked(f"{self._run.cell.backend} does not tell what it computes in")
+        if counts.get(asked, 0) > 0:
+            return []
+        ran = ", ".join(f"{number} in {kind}" for kind, number in counts.items())
+        return [f"{asked} was asked for, and the runtime reports {ran}"]
+
+    def figures(self) -> dict[str, float]:
+        """Counts of nodes."""
+        counts = self.facts.get("precisions", {})
+        figures = {f"nodes_{kind}": float(number) for kind, number in counts.items()}
+        if "fallback" in self.facts:
+            figures["fallback_nodes"] = float(len(self.facts["fallback"]))
+        if "memcpy_nodes" in self.facts:
+            figures["memcpy_nodes"] = float(self.facts["memcpy_nodes"])
+        return figures
+
+    def context(self) -> Mapping[str, str]:
+        """Say where everything ran."""
+        placement = self.facts.get("placement", {})
+        ran = ", ".join(f"{number} on {where}" for where, number in placement.items())
+        return {"nodes": ran} if ran else {}

@@ -1,0 +1,52 @@
+"""What every backend owes its callers, asked with the cell's own model."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.conformance
+
+GROWTH_MIB = 16
+
+
+def test_inputs_of_any_memory_layout(contract, kept):
+    kept(contract.layouts)
+
+
+def test_outputs_belong_to_the_caller(contract, kept):
+    kept(contract.ownership)
+
+
+def test_several_threads_at_once(contract, kept):
+    kept(contract.threads)
+
+
+def test_a_batch_gives_what_its_samples_give(contract, kept):
+    kept(contract.batches)
+
+
+def test_a_batch_of_none(contract, kept):
+    kept(contract.empty_batch)
+
+
+def test_nan_and_infinity_come_through(contract, kept):
+    kept(contract.non_finite)
+
+
+def test_what_does_not_fit_is_refused(contract, kept):
+    kept(contract.misfits)
+
+
+def test_opening_and_closing_leaves_nothing(contract, kept):
+    kept(lambda: left(contract.reopening()))
+
+
+@pytest.mark.inferbench(precisions=["fp32"])
+def test_opening_and_closing_a_small_model_leaves_nothing(contract, kept):
+    kept(lambda: left(contract.reopening_a_small_model()))
+
+
+def left(reopened):
+    if reopened.growth_mib < GROWTH_MIB:
+        return []
+    return [f"{reopened.growth_mib:.1f} MiB were left by {reopened.times} openings"]
