@@ -38,7 +38,7 @@ def greet(connections: Connections, chosen: HttpOptions, precision: str) -> dict
             "Wait until it is, or name the right path with the option health.",
         )
     told = _facts(health)
-    if "inputs" not in told:
+    if "inputs" not in told and chosen.style != "openai":
         metadata = connections.ask("GET", chosen.metadata, chosen.headers)
         if metadata.status == 200:
             told |= _facts(metadata)
@@ -60,7 +60,8 @@ def signature_of(chosen: HttpOptions, told: Mapping[str, Any]) -> Signature:
         InferbenchError: Nobody tells them, they differ, or the style cannot carry them (IB-387).
     """
     url = chosen.url.geturl()
-    theirs = read_signature(told, url)
+    # An OpenAI service takes texts, whatever the model inside it takes.
+    theirs = read_signature(told, url) if chosen.style != "openai" else None
     ours = read_signature(chosen.signature, "the option signature") if chosen.signature else None
     differs = contradiction(theirs, ours) if theirs and ours else ""
     if differs:

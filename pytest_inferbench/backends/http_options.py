@@ -42,7 +42,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 _POSITIVE = ("timeout_s", "image_scale", "jpeg_quality", "max_response_mib")
 _OURS = frozenset(
-    "accept accept-encoding connection content-length content-type host transfer-encoding x-tensors".split()
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host"}
+    | {"transfer-encoding", "x-tensors"}
 )
 
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]

@@ -6,6 +6,7 @@ share is what it says itself; what the wire took beyond that is the network's.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import deque
@@ -15,10 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 KEPT_CALLS = 10_000
-_METRIC = re.compile(
-    r"\s*([^\s;,=\"]+)((?:\s*;\s*[^\s;,=]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"]+))?)*)"
-)
-_DURATION = re.compile(r";\s*dur\s*=\s*\"?([^\s;,\"]+)", re.IGNORECASE)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 class Call(NamedTuple):
@@ -36,16 +34,14 @@ class Call(NamedTuple):
 def server_timing(header: str | None) -> dict[str, float]:
     """Return the durations in ms of a ``Server-Timing`` header, by the metric's name."""
     found: dict[str, float] = {}
-    for name, parameters in _METRIC.findall(header or ""):
-        duration = _DURATION.search(parameters)
-        if duration is None:
-            continue
-        try:
-            value_ms = float(duration[1])
-        except ValueError:
-            continue
-        if math.isfinite(value_ms) and value_ms >= 0:
-            found[name.lower()] = value_ms
+    plain = _QUOTED.sub(lambda quoted: re.sub("[,;=]", " ", quoted[1]), header or "")
+    for metric in plain.split(","):
+        name, *parameters = (part.strip().lower() for part in metric.split(";"))
+        for key, _, value in (parameter.partition("=") for parameter in parameters):
+            with contextlib.suppress(ValueError):
+                value_ms = float(value) if key.strip() == "dur" else math.nan
+                if name and 0 <= value_ms < math.inf:
+                    found.setdefault(name, value_ms)
     return found
 
 
