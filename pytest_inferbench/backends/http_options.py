@@ -27,7 +27,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "image_format": ("png", "jpeg"),
     "image_layout": ("nhwc", "nchw"),
 }
-_TYPES: Mapping[str, tuple[type, ...]] = {
+_TYPES: Mapping[str, tuple[type[Any], ...]] = {
     "headers": (Mapping,),
     "timeout_s": (int, float),
     "model": (str,),
@@ -216,12 +216,12 @@ def _check(key: str, value: Any) -> None:
         return
     if key not in _TYPES:
         raise unknown_option(key, [*_CHOICES, *_TYPES])
-    wanted = _TYPES[key]
+    wanted: tuple[type[Any], ...] = _TYPES[key]
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         raise _refused(key, value, f"It takes {' or '.join(each.__name__ for each in wanted)}.")
-    if key in _POSITIVE and not 0 < value < float("inf"):
+    if key in _POSITIVE and not 0 < float(value) < float("inf"):
         raise _refused(key, value, "It is more than 0.")
-    if key == "jpeg_quality" and value > 100:
+    if key == "jpeg_quality" and int(value) > 100:
         raise _refused(key, value, "It is at most 100.")
 
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -160,7 +161,7 @@ def _object(content: bytes) -> dict[str, Any]:
 def _server_ms(fields: Mapping[str, Any]) -> float | None:
     for key in TIME_FIELDS:
         value = fields.get(key)
-        if type(value) in {int, float} and math.isfinite(value) and value >= 0:
+        if isinstance(value, int | float) and 0 <= value < sys.float_info.max:
             return float(value)
     return None
 
