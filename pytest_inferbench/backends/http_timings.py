@@ -7,15 +7,15 @@ share is what it says itself; what the wire took beyond that is the network's.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import re
-from collections import deque
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-KEPT_CALLS = 10_000
+KEPT_CALLS = 4096
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -60,14 +60,17 @@ def server_share(header: str | None, told_ms: float | None) -> tuple[float | Non
 
 
 class Timings:
-    """The last calls, from any thread."""
+    """The last calls, from any thread, in memory that is all taken at once: none grows later."""
 
     def __init__(self) -> None:
-        self._calls: deque[Call] = deque(maxlen=KEPT_CALLS)
+        self._rows = np.full((KEPT_CALLS, len(Call._fields)), np.nan)
+        self._count = itertools.count()
+        self._last = -1
 
     def add(self, call: Call) -> None:
         """Note a call."""
-        self._calls.append(call)
+        self._last = index = next(self._count)
+        self._rows[index % KEPT_CALLS] = [np.nan if part is None else part for part in call]
 
     def as_fields(self) -> dict[str, Any]:
         """Return each part's percentiles, as plain types; nothing before the first call.
@@ -75,36 +78,29 @@ class Timings:
         Calls whose service counts more time than they took are left out of the service's and the
         network's parts, and counted: its clock or its unit is wrong.
         """
-        calls = list(self._calls)
-        if not calls:
-            return {}
-        timed = [call for call in calls if call.server_total_ms is not None]
-        sound = [call for call in timed if _server_total(call) <= call.wire_ms]
-        parts: dict[str, list[float]] = {
-            "total_ms": [each.serialize_ms + each.wire_ms + each.deserialize_ms for each in calls],
-            "serialize_ms": [each.serialize_ms for each in calls],
-            "wire_ms": [each.wire_ms for each in calls],
-            "deserialize_ms": [each.deserialize_ms for each in calls],
-            "request_bytes": [each.request_bytes for each in calls],
-            "response_bytes": [each.response_bytes for each in calls],
-            "server_ms": [each.server_ms or 0.0 for each in sound],
-            "server_overhead_ms": [_server_total(each) - (each.server_ms or 0.0) for each in sound],
-            "network_ms": [each.wire_ms - _server_total(each) for each in sound],
+        rows = self._rows[: self._last + 1].copy()
+        all_ = dict(zip(Call._fields, rows.T, strict=True))
+        is_sound = all_["server_total_ms"] <= all_["wire_ms"]  # false where nothing is told
+        sound = dict(zip(Call._fields, rows[is_sound].T, strict=True))
+        parts = {
+            "total_ms": all_["serialize_ms"] + all_["wire_ms"] + all_["deserialize_ms"],
+            "serialize_ms": all_["serialize_ms"],
+            "wire_ms": all_["wire_ms"],
+            "deserialize_ms": all_["deserialize_ms"],
+            "request_bytes": all_["request_bytes"],
+            "response_bytes": all_["response_bytes"],
+            "server_ms": sound["server_ms"],
+            "server_overhead_ms": sound["server_total_ms"] - sound["server_ms"],
+            "network_ms": sound["wire_ms"] - sound["server_total_ms"],
         }
-        fields: dict[str, Any] = {name: _summary(part) for name, part in parts.items() if part}
-        if len(timed) > len(sound):
-            fields["implausible_server_times"] = len(timed) - len(sound)
-        return fields
+        fields: dict[str, Any] = {name: _summary(part) for name, part in parts.items() if part.size}
+        implausible = int((all_["server_total_ms"] > all_["wire_ms"]).sum())
+        return {**fields, "implausible_server_times": implausible} if implausible else fields
 
 
-def _server_total(call: Call) -> float:
-    return call.server_total_ms or 0.0
-
-
-def _summary(values: list[float]) -> Mapping[str, float]:
+def _summary(values: npt.NDArray[np.float64]) -> dict[str, float]:
     from pytest_inferbench.measure.sampling import PERCENTILES
 
-    array = np.asarray(values, np.float64)
-    named = zip(PERCENTILES, np.percentile(array, PERCENTILES), strict=True)
+    named = zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True)
     ranks = {f"p{rank}": float(value) for rank, value in named}
-    return {**ranks, "mean": float(array.mean()), "min": float(array.min()), "count": len(values)}
+    return {**ranks, "mean": float(values.mean()), "min": float(values.min()), "count": values.size}

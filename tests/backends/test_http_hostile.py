@@ -44,7 +44,7 @@ class Scripted:
 
     def __init__(self, tls=None):
         self.posts: list[list[object]] = []
-        self.health = HEALTHY
+        self.health, self.metadata = HEALTHY, None
         self.connections, self.requests = 0, []
         self.tls = tls
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -70,7 +70,8 @@ class Scripted:
             self.open.append(client)
             reader = stack.enter_context(client.makefile("rb"))
             while head := self._request(reader):
-                deeds = [self.health] if head.startswith(b"GET") else self.posts.pop(0)
+                known = self.metadata if head.startswith(b"GET /metadata") else None
+                deeds = [known or self.health] if head.startswith(b"GET") else self.posts.pop(0)
                 for deed in deeds:
                     if deed is None:
                         return
@@ -340,6 +341,25 @@ def test_a_service_that_is_not_well_is_not_opened(server, health, code, says):
     assert caught.value.code == code
     assert server.base in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("said", [b"ok", b"", b'"ok"', b'{"status": "ok"}', b"\xff"])
+def test_metadata_is_asked_for_where_health_tells_nothing(server, said):
+    server.health, server.metadata = reply(said), HEALTHY
+    backend = HttpService()
+    backend.open(f"{server.base}/infer", {}, "fp32")
+    assert [spec.as_fields() for spec in backend.inputs] == SIGNATURE["inputs"]
+    server.metadata = reply(b"no such thing", "404 Not Found")
+    with pytest.raises(InferbenchError, match="does not tell its inputs"):
+        HttpService().open(f"{server.base}/infer", {}, "fp32")
+    HttpService().open(f"{server.base}/infer", {"signature": SIGNATURE}, "fp32")
+    server.metadata = reply(b"who are you", "401 Unauthorized")
+    with pytest.raises(InferbenchError, match=r"/metadata answered 401: 'who are you'"):
+        HttpService().open(f"{server.base}/infer", {"signature": SIGNATURE}, "fp32")
+    server.health = reply(b"ok")
+    openai = {"model": "m", "style": "openai"}
+    HttpService().open(f"{server.base}/infer", openai, "fp32")
+    assert server.requests[-1][0].startswith(b"GET /health ")
 
 
 def test_nobody_there_is_named():

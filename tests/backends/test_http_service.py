@@ -183,6 +183,7 @@ def test_embed_gives_one_vector_a_row(connect, encoding):
     backend = connect("twice", "/embed", encoding=encoding)
     x = np.array([[1.5, np.nan], [2, 3]], np.float32)
     np.testing.assert_array_equal(backend.infer({"x": x})["y"], 2 * x)
+    assert backend.infer({"x": x[:0]})["y"].shape == (0, 2)
     with pytest.raises(InferbenchError, match="one input and one output") as caught:
         connect("pair", "/embed")
     assert caught.value.code == "IB-387"
@@ -315,9 +316,12 @@ def test_a_service_that_restarted_is_found_again(models):
     assert caught.value.code == "IB-381"
 
 
-def test_opening_and_closing_200_times_keeps_nothing(connect):
+def test_opening_and_closing_200_times_keeps_nothing(serve):
+    url = serve("twice") + "/infer"
+
     def once():
-        backend = connect("twice", encoding="raw")
+        backend = HttpService()
+        backend.open(url, {"encoding": "raw"}, "fp32")
         backend.infer({"x": np.ones((1, 1), np.float32)})
         backend.close()
 
