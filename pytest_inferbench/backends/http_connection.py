@@ -163,7 +163,7 @@ class _Connection:
         self._http.sock.settimeout(_left_s(clock.deadline_s))
         sent_all = False
         # A service may answer and hang up before it has read everything: its answer tells why.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             self._http.request(*request)
             sent_all = True
         try:
@@ -293,7 +293,7 @@ def _named(
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = 'verify = "ca.pem" trusts that authority; verify = false trusts anyone.'
         return InferbenchError("IB-381", f"{where}: its certificate is not trusted: {error}", hint)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | UnicodeError):  # the latter for a host that cannot be looked up
         hint = "Is the service up, and is this its host, port and scheme?"
         return InferbenchError("IB-381", f"{where} failed: {said}{so_far}", hint)
     if isinstance(error, HTTPException | ValueError):

@@ -370,6 +370,13 @@ def test_nobody_there_is_named():
     assert caught.value.code == "IB-381"
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
+def test_a_host_that_is_not_known_is_named(host):
+    with pytest.raises(InferbenchError, match=re.escape(host)) as caught:
+        HttpService().open(f"http://{host}/infer", {"timeout_s": 20}, "fp32")
+    assert caught.value.code == "IB-381"
+
+
 def test_headers_are_sent_and_secrets_come_from_the_environment(server, monkeypatch):
     monkeypatch.setenv("EMBED_TOKEN", "s3cret")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
