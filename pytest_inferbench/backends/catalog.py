@@ -131,7 +131,14 @@ _ALL = (
     BackendInfo("torch", "torch", ("cpu", "nvidia"), ("torch",), "torch"),
     BackendInfo("triton-http", "triton", ("remote",), ("tritonclient",), "triton"),
     BackendInfo("triton-grpc", "triton", ("remote",), ("tritonclient",), "triton"),
-    BackendInfo("http", "http", ("remote",)),
+    BackendInfo(
+        "http",
+        "http",
+        ("remote",),
+        adapter="pytest_inferbench.backends.http_service:HttpService",
+        precisions=PRECISIONS,  # a service runs what it runs: declared, and checked where it tells
+        source="http",
+    ),
 )
 
 CATALOG: Mapping[str, BackendInfo] = MappingProxyType({info.name: info for info in _ALL})
