@@ -21,7 +21,7 @@ from pytest_inferbench.judge.runs import (
     judge_stored,
 )
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.launches import STATISTICS, Launch, valid
+from pytest_inferbench.launches import PARTS, STATISTICS, Launch, valid
 from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
 
@@ -162,6 +162,15 @@ class Latency(RunsHandle):
             return {}
         return {
             **{f"{name}_ms": self.percentile_ms(name) for name in STATISTICS},
+            **{
+                name: statistics.median(parts)
+                for name in PARTS
+                if (
+                    parts := [
+                        each.parts_ms[name] for each in self._launches if name in each.parts_ms
+                    ]
+                )
+            },
             "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
             "samples": sum(launch.samples for launch in self._launches),
             "runs": len(self._launches),

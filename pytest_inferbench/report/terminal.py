@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_inferbench.launches import PARTS
 from pytest_inferbench.ledger import count_by_code
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.report.table import Row, rows, speedups
@@ -65,7 +66,10 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("model", "backend", "precision"):
         grid.add_column(title)
-    for title in ("p50 ms", "p99 ms", "speed-up", "MiB", "mAP", "cosine"):
+    # Only services have a network to speak of.
+    split = [name for name in PARTS if any(name in row.figures for row in table)]
+    parts = [name.replace("_", " ") for name in split]
+    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", "mAP", "cosine"):
         grid.add_column(title, justify="right")
     grid.add_column("verdict")
     for row in table:
@@ -76,6 +80,7 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
             row.cell.precision,
             _number(row.figures.get("p50_ms"), ".3f"),
             _number(row.figures.get("p99_ms"), ".3f"),
+            *(_number(row.figures.get(name), ".3f") for name in split),
             _number(faster.get(row.cell.id), ".2f", "x"),
             _number(row.figures.get("peak_mib"), ".0f"),
             _number(row.figures.get("map"), ".4f"),

@@ -160,6 +160,7 @@ class Servant:
             "steal_share": shares.steal,
             "other_share": shares.other,
             "peak_mib": memory.peak_mib(),
+            "ran": backend.describe(),
         }, {"ns": samples.ns}
 
     def memory(self, arrays: Arrays, *, calls: int = 0) -> Answer:
