@@ -19,6 +19,21 @@ from pytest_inferbench.errors import InferbenchError
 
 Array = npt.NDArray[Any]
 
+CARRIERS: Mapping[str, str] = {
+    "bfloat16": "uint16",
+    "float8_e4m3fn": "uint8",
+    "float8_e4m3fnuz": "uint8",
+    "float8_e5m2": "uint8",
+    "float8_e5m2fnuz": "uint8",
+    "int4": "int8",
+    "uint4": "uint8",
+    "string": "str",
+}
+"""What travels where numpy has no dtype: raw bits, one small integer a value, or numpy's text."""
+
+PLACEMENT = ("placement", "fallback", "memcpy_nodes", "precisions", "emulated")
+"""The facts about where nodes ran and what they computed in; docs/architecture.md says more."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -26,7 +41,7 @@ class TensorSpec:
 
     Attributes:
         name: Its name.
-        dtype: A numpy dtype's name, such as ``float32``.
+        dtype: A numpy dtype's name, such as ``float32``, or a key of `CARRIERS`.
         shape: Its dimensions: a number, a symbol's name, or -1 where nothing is known. None
             where not even the rank is.
     """
@@ -107,6 +122,16 @@ class Backend(ABC):
         """Return what really runs: provider, placement, threads; plain types."""
         return dict(self._describe())
 
+    def placement(self, inputs: Mapping[str, Array] | None = None) -> dict[str, Any]:
+        """Return where nodes ran and what they computed in: those of `PLACEMENT` that are known.
+
+        It may load the artifact a second time and run it, so it never belongs beside timing.
+
+        Args:
+            inputs: What to run on; without it, only what is known without running.
+        """
+        return dict(self._placement(None if inputs is None else self._checked(inputs)))
+
     def close(self) -> None:
         """Release the artifact; a second time does nothing."""
         if self._is_open:
@@ -136,6 +161,10 @@ class Backend(ABC):
 
     def _describe(self) -> Mapping[str, Any]:
         return {}
+
+    def _placement(self, _inputs: dict[str, Array] | None) -> Mapping[str, Any]:
+        """Return placement; override where it costs more than `_describe` may."""
+        return {name: fact for name, fact in self.describe().items() if name in PLACEMENT}
 
     def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if not self._is_open:
@@ -171,10 +200,13 @@ def unknown_option(key: str, known: Sequence[str]) -> InferbenchError:
 
 
 def _check(spec: TensorSpec, array: Array) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != np.dtype(spec.dtype):
+    if not isinstance(array, np.ndarray) or not _carries(spec.dtype, array):
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        carrier = CARRIERS.get(spec.dtype)
         raise InferbenchError(
-            "IB-321", f"input {spec.name!r} is {kind}, not {spec.dtype}", f"Declared: {spec}."
+            "IB-321",
+            f"input {spec.name!r} is {kind}, not {spec.dtype}",
+            f"Declared: {spec}" + (f", carried as {carrier}." if carrier else "."),
         )
     fits = spec.shape is None or (
         len(spec.shape) == array.ndim
@@ -188,6 +220,13 @@ def _check(spec: TensorSpec, array: Array) -> None:
         raise InferbenchError(
             "IB-322", f"input {spec.name!r} has shape {array.shape}", f"Declared: {spec}."
         )
+
+
+def _carries(dtype: str, array: Array) -> bool:
+    """Whether an array is of a dtype, or of its carrier; text may come as any text of numpy."""
+    if dtype == "string":
+        return array.dtype.kind in "USO"
+    return bool(array.dtype == np.dtype(CARRIERS.get(dtype, dtype)))
 
 
 def _names(specs: Sequence[TensorSpec]) -> list[str]:
