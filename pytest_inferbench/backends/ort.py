@@ -22,6 +22,7 @@ from pytest_inferbench.backends.ort_providers import (
     CUDA,
     DIRECTML,
     TENSORRT,
+    chain,
     emulation,
     provider_of,
 )
@@ -99,7 +100,10 @@ class OnnxRuntime(Backend):
         return {
             "provider": providers[0],
             "providers": providers,
-            "provider_options": self._session.get_provider_options().get(providers[0], {}),
+            "provider_options": {
+                **chain(self._options, self._precision)[0][1],
+                **self._session.get_provider_options().get(providers[0], {}),
+            },
             "intra_op_num_threads": chosen.intra_op_num_threads,
             "graph_optimization_level": chosen.graph_optimization_level.name,
             **self._assigned(),

@@ -6,6 +6,7 @@ pinned, and a provider option that contradicts it is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,9 @@ _FRIENDLY: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     DIRECTML: {"device_id": {"device_id": "{}"}},
 }
 FRIENDLY = tuple(sorted({name for options in _FRIENDLY.values() for name in options}))
+_OPENVINO_DEVICE = re.compile(
+    r"(CPU|GPU|NPU)(\.\d+)?|AUTO|(AUTO|HETERO|MULTI|BATCH):(CPU|GPU|NPU)[\w.,()]*"
+)
 FOLDERS = ("engine_cache", "timing_cache")
 
 
@@ -98,6 +102,12 @@ def _own(provider: str, options: Mapping[str, Any]) -> dict[str, str]:
             )
         for key, value in known[name].items():
             made.setdefault(key, value.format(_text(name, options[name])))
+    if provider == OPENVINO and not _OPENVINO_DEVICE.fullmatch(made.get("device_type", "CPU")):
+        raise InferbenchError(
+            "IB-323",
+            f"option 'device_type' cannot be {made['device_type']!r}",
+            "It can be CPU, GPU, GPU.1, NPU, AUTO, or such as HETERO:GPU,CPU.",
+        )
     if provider == OPENVINO and "intra_op_num_threads" in options:
         made.setdefault("num_of_threads", str(options["intra_op_num_threads"]))
     return made

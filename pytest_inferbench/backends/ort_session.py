@@ -12,9 +12,17 @@ from typing import Any
 
 from pytest_inferbench.backends.ort_options import ERRORS_ONLY, session_options
 from pytest_inferbench.backends.ort_plugin import plugin_devices
-from pytest_inferbench.backends.ort_providers import CUDA, FOLDERS, TENSORRT, chain, provider_of
+from pytest_inferbench.backends.ort_providers import (
+    CUDA,
+    FOLDERS,
+    OPENVINO,
+    TENSORRT,
+    chain,
+    provider_of,
+)
 from pytest_inferbench.errors import InferbenchError
 
+_NO_CPU = "session.disable_cpu_ep_fallback"
 _RECORD = "session.record_ep_graph_assignment_info"
 
 
@@ -63,18 +71,11 @@ def open_session(
         chosen.profile_file_prefix = profile_prefix
     devices = plugin_devices(ort, provider, options)
     providers = chain(options, precision)
+    _set_up(provider, providers[0][1], options, precision, chosen)
     if devices:
         given = options.get("provider_options", {})
         chosen.add_provider_for_devices(devices, {key: str(v) for key, v in given.items()})
         providers = []
-    for folder in FOLDERS:
-        if folder in options:
-            Path(options[folder]).mkdir(parents=True, exist_ok=True)
-    if provider == TENSORRT:
-        # TensorRT's provider has no switch for TF32, only NVIDIA's libraries have.
-        os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
-        if precision != "tf32":
-            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     try:
         session = ort.InferenceSession(artifact, chosen, providers or None, enable_fallback=0)
     except Exception as error:
@@ -88,6 +89,24 @@ def open_session(
             "Its libraries or device are missing: see the worker's last lines.",
         )
     return session
+
+
+def _set_up(
+    provider: str, own: Mapping[str, str], options: Mapping[str, Any], precision: str, chosen: Any
+) -> None:
+    """Do what some providers need beside their options."""
+    for folder in FOLDERS:
+        if folder in options:
+            Path(options[folder]).mkdir(parents=True, exist_ok=True)
+    if provider == TENSORRT:
+        # TensorRT's provider has no switch for TF32, only NVIDIA's libraries have.
+        os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
+        if precision != "tf32":
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    users = options.get("session_config", {})
+    if provider == OPENVINO and own.get("device_type", "").startswith("NPU"):
+        # Else what an NPU cannot compile runs on OpenVINO's CPU, without a word.
+        chosen.add_session_config_entry(_NO_CPU, str(users.get(_NO_CPU, "1")))
 
 
 def _refused(

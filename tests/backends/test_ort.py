@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx
 import pytest
@@ -85,6 +87,60 @@ def test_options_reach_the_session(make_model):
     assert chosen.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+def test_free_dimensions_are_fixed(make_model):
+    backend = opened(make_model(shape=("batch", 3)), {"free_dimensions": {"batch": 2}})
+    assert backend.inputs[0].shape == (2, 3)
+    assert backend.outputs[0].shape == (2, 3)
+    with pytest.raises(InferbenchError, match="has shape") as caught:
+        backend.infer({"x": np.ones((1, 3), np.float32)})
+    assert caught.value.code == "IB-322"
+
+
+def test_dynamic_dimensions_take_any_size(make_model):
+    backend = opened(make_model(shape=("batch", "n")))
+    for shape in ((1, 1), (3, 2), (0, 4), (2, 0)):
+        x = np.full(shape, -1, np.float32)
+        assert backend.infer({"x": x})["y"].shape == shape
+
+
+def test_outputs_outlive_the_next_call_and_the_session(make_model):
+    backend = opened(make_model())
+    first = backend.infer({"x": np.full((1, 4), 1, np.float32)})["y"]
+    second = backend.infer({"x": np.full((1, 4), 2, np.float32)})["y"]
+    first[:] = 7
+    assert second.tolist() == [[2, 2, 2, 2]]
+    backend.close()
+    assert first.tolist() == [[7, 7, 7, 7]]
+
+
+def test_four_threads_at_once_get_their_own_answers(make_model):
+    backend = opened(make_model("Softmax"))
+    inputs = [np.random.default_rng(seed).normal(size=(1, 64)) for seed in range(4)]
+    inputs = [each.astype(np.float32) for each in inputs]
+    expected = [backend.infer({"x": each})["y"] for each in inputs]
+
+    def repeat(which):
+        for _ in range(200):
+            np.testing.assert_array_equal(backend.infer({"x": inputs[which]})["y"], expected[which])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(repeat, range(4)))
+
+
+def test_sessions_open_from_several_threads(make_model):
+    artifact = make_model()
+
+    def work(value):
+        for _ in range(10):
+            backend = opened(artifact, {"intra_op_num_threads": 1})
+            given = backend.infer({"x": np.full((1, 3), value, np.float32)})["y"]
+            backend.close()
+            assert given.tolist() == [[value] * 3]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
@@ -92,6 +148,9 @@ def test_options_reach_the_session(make_model):
         ({"graph_optimization_level": "most"}, "IB-323", "cannot be 'most'"),
         ({"intra_op_num_threads": "two"}, "IB-323", "cannot be 'two'"),
         ({"provider": "NoSuchProvider"}, "IB-324", "has no NoSuchProvider"),
+        ({"cuda_graph": True}, "IB-323", "'cuda_graph' is not for CPUExecutionProvider"),
+        ({"free_dimensions": {"n": "two"}}, "IB-323", "free_dimensions.n' cannot be 'two'"),
+        ({"session_config": "none"}, "IB-323", "'session_config' cannot be 'none'"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(make_model, options, code, says):
@@ -99,6 +158,12 @@ def test_options_that_cannot_be_honoured_are_refused(make_model, options, code, 
         opened(make_model(), options)
     assert caught.value.code == code
     assert caught.value.hint
+
+
+def test_tf32_is_refused_where_there_is_none(make_model):
+    with pytest.raises(InferbenchError, match="CPUExecutionProvider has no tf32") as caught:
+        opened(make_model(), precision="tf32")
+    assert caught.value.code == "IB-332"
 
 
 def test_a_missing_or_broken_file_is_an_error(tmp_path):
@@ -112,16 +177,20 @@ def test_a_missing_or_broken_file_is_an_error(tmp_path):
     assert caught.value.code == "IB-326"
 
 
-def test_a_session_that_fell_back_is_refused(make_model, monkeypatch):
+@pytest.mark.parametrize("provider", ["CUDAExecutionProvider", "TensorrtExecutionProvider"])
+def test_a_session_that_fell_back_is_refused(make_model, monkeypatch, provider):
     """The runtime hands back a session on another provider without an error: seen with CUDA."""
     import onnxruntime as ort
 
     real = ort.get_available_providers()
-    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", *real])
-    with pytest.raises(InferbenchError) as caught:
-        opened(make_model(), {"provider": "CUDAExecutionProvider"})
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [provider, *real])
+    with (
+        pytest.warns(UserWarning, match="not in available"),
+        pytest.raises(InferbenchError) as caught,
+    ):
+        opened(make_model(), {"provider": provider, "preload": "none"})
     assert caught.value.code == "IB-324"
-    assert "CPUExecutionProvider" in caught.value.message
+    assert f"{provider} was asked for and CPUExecutionProvider ran" in caught.value.message
 
 
 def test_through_a_worker_it_opens_infers_samples_and_closes(make_model):
