@@ -43,6 +43,10 @@ class OnnxRuntime(Backend):
         "onnxruntime-gpu",
         "onnxruntime-openvino",
         "onnxruntime-directml",
+        "onnxruntime-ep-openvino",
+        "onnxruntime-ep-nv-tensorrt-rtx-cu12",
+        "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        "onnxruntime-ep-webgpu",
     )
 
     def _open(
@@ -57,7 +61,7 @@ class OnnxRuntime(Backend):
         inputs = specs(self._session.get_inputs(), "input")
         outputs = specs(self._session.get_outputs(), "output")
         self._device = (
-            Device("cuda", int(options.get("device_id", 0)))
+            Device("cuda", int(chain(options, precision)[0][1].get("device_id", 0)))
             if self._provider in (CUDA, TENSORRT)
             else None
         )

@@ -59,7 +59,7 @@ def chain(options: Mapping[str, Any], precision: str) -> Chain:
     """
     provider = provider_of(options)
     own = _own(provider, options)
-    for key, value in _pinned(provider, precision, own).items():
+    for key, value in _pinned(provider, precision, own, plugin="library" in options).items():
         if _plain(own.setdefault(key, value)) != value:
             raise InferbenchError(
                 "IB-332",
@@ -113,8 +113,10 @@ def _own(provider: str, options: Mapping[str, Any]) -> dict[str, str]:
     return made
 
 
-def _pinned(provider: str, precision: str, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the options that a precision demands."""
+def _pinned(
+    provider: str, precision: str, own: Mapping[str, str], *, plugin: bool
+) -> dict[str, str]:
+    """Return the options that a precision demands; OpenVINO's plugin has others than its wheel."""
     if provider == CUDA:
         return {"use_tf32": "1" if precision == "tf32" else "0"}
     if provider == TENSORRT:
@@ -125,7 +127,7 @@ def _pinned(provider: str, precision: str, own: Mapping[str, str]) -> dict[str, 
         raise InferbenchError(
             "IB-332", f"{provider} has no tf32", "It is of NVIDIA GPUs: ort-cuda and ort-trt."
         )
-    if provider == OPENVINO:
+    if provider == OPENVINO and not plugin:
         device = own.get("device_type", "CPU").partition(".")[0]
         if precision == "fp32":
             return {"precision": "FP32"}

@@ -5,6 +5,7 @@ Whatever runs instead of the provider that was asked for is an error.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,13 +35,24 @@ def load_runtime(options: Mapping[str, Any]) -> Any:
     """
     preload = str(options.get("preload", "auto"))
     if preload == "torch":
-        import torch  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        try:
+            importlib.import_module("torch")
+        except ImportError as error:
+            raise InferbenchError(
+                "IB-323", f"option 'preload' cannot be 'torch': {error}"
+            ) from error
     import onnxruntime as ort
 
     ort.disable_telemetry_events()
     ort.set_default_logger_severity(ERRORS_ONLY)
     if provider_of(options) in (CUDA, TENSORRT) and preload not in ("torch", "none"):
         search = getattr(ort, "preload_dlls", None)  # since 1.21
+        if search and preload != "auto" and not Path(preload).is_dir():
+            raise InferbenchError(
+                "IB-323",
+                f"option 'preload' cannot be {preload!r}",
+                "It takes auto, torch, none, or a folder with CUDA's and cuDNN's libraries.",
+            )
         if search:
             search(directory=None if preload == "auto" else preload)
     return ort
@@ -73,8 +85,7 @@ def open_session(
     providers = chain(options, precision)
     _set_up(provider, providers[0][1], options, precision, chosen)
     if devices:
-        given = options.get("provider_options", {})
-        chosen.add_provider_for_devices(devices, {key: str(v) for key, v in given.items()})
+        chosen.add_provider_for_devices(devices, providers[0][1])
         providers = []
     try:
         session = ort.InferenceSession(artifact, chosen, providers or None, enable_fallback=0)
@@ -117,6 +128,10 @@ def _refused(
             "IB-331",
             f"ONNX Runtime {ort.__version__} could not load {artifact} for a CUDA graph: {error}",
             "Every node must run on the GPU, with no control flow. Else leave `cuda_graph` out.",
+        )
+    if "Please install" in str(error):  # said of TensorRT's libraries
+        return InferbenchError(
+            "IB-324", f"{provider_of(options)} was asked for and cannot be loaded: {error}"
         )
     return InferbenchError(
         "IB-326", f"ONNX Runtime {ort.__version__} could not load {artifact}: {error}"

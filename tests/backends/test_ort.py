@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -158,6 +160,29 @@ def test_options_that_cannot_be_honoured_are_refused(make_model, options, code, 
         opened(make_model(), options)
     assert caught.value.code == code
     assert caught.value.hint
+
+
+def test_libraries_to_preload_must_be_there(make_model, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    cuda = {"provider": "CUDAExecutionProvider"}
+    for preload in ("torch", str(tmp_path / "none")):
+        with pytest.raises(InferbenchError, match="'preload' cannot be") as caught:
+            opened(make_model(), {**cuda, "preload": preload})
+        assert caught.value.code == "IB-323"
+
+
+def test_a_gpu_provider_without_its_libraries_is_refused(make_model):
+    """What the wheel of ONNX Runtime for GPUs does on a machine without one."""
+    import onnxruntime as ort
+
+    there = set(ort.get_available_providers())
+    asked = sorted(there & {"CUDAExecutionProvider", "TensorrtExecutionProvider"})
+    if not asked or Path("/dev/nvidiactl").exists():
+        pytest.skip("no wheel for GPUs here, or a GPU")
+    for provider in asked:
+        with pytest.raises(InferbenchError, match=f"{provider} was asked for") as caught:
+            opened(make_model(), {"provider": provider})
+        assert caught.value.code == "IB-324"
 
 
 def test_tf32_is_refused_where_there_is_none(make_model):

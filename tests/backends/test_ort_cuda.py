@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,8 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_inferbench.backends.ort import OnnxRuntime
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.worker.client import WorkerError, launch
 
 ort = pytest.importorskip("onnxruntime")
+ADAPTER = "pytest_inferbench.backends.ort:OnnxRuntime"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 if CUDA not in ort.get_available_providers():
     pytest.skip("this ONNX Runtime has no CUDA provider", allow_module_level=True)
@@ -25,13 +28,13 @@ if CUDA not in ort.get_available_providers():
 
 @pytest.fixture(scope="module", autouse=True)
 def _gpu(tmp_path_factory):
-    """Skip where the provider is built in and its libraries or the device are missing."""
+    """Skip where there is no GPU; where there is one, CUDA must work."""
     path = save(tmp_path_factory.mktemp("probe") / "probe.onnx", [node("Relu", "x", "y")])
     try:
         opened(path).close()
     except InferbenchError as error:
-        if error.code == "IB-324":
-            pytest.skip(f"no CUDA here: {error}")
+        if error.code == "IB-324" and not Path("/dev/nvidiactl").exists():
+            pytest.skip("this machine has no NVIDIA GPU")
         raise
 
 
@@ -182,14 +185,26 @@ def test_a_graph_of_many_small_nodes_is_faster_captured(tmp_path):
     assert took[True] < took[False]
 
 
-def test_a_graph_that_cannot_be_captured_is_a_named_error(tmp_path):
-    """Where a shape depends on data, or a node has no kernel for the GPU."""
-    nodes = [node("NonZero", "x", "i"), node("Cast", "i", "y", to=TensorProto.FLOAT)]
-    artifact = save(tmp_path / "data.onnx", nodes)
+def test_a_node_on_the_cpu_is_refused_for_a_graph(tmp_path):
+    nodes = [node("Relu", "x", "a"), node("Det", "a", "y")]
+    artifact = save(tmp_path / "det.onnx", nodes, shape=(1, 2, 2))
     with pytest.raises(InferbenchError) as caught:
-        opened(artifact, cuda_graph=True).infer({"x": normal(2, 2)})
+        opened(artifact, cuda_graph=True).infer({"x": normal(1, 2, 2)})
     assert caught.value.code == "IB-331"
     assert "cuda_graph" in caught.value.hint
+
+
+def test_a_shape_that_depends_on_data_is_refused_for_a_graph(tmp_path):
+    """In a worker: a capture that failed may leave the process's device unusable."""
+    nodes = [node("NonZero", "x", "i"), node("Cast", "i", "y", to=TensorProto.FLOAT)]
+    artifact = save(tmp_path / "data.onnx", nodes)
+    options = {"provider": CUDA, "cuda_graph": True}
+    with launch(modules=[ADAPTER]) as worker:
+        fields = {"backend_module": ADAPTER, "artifact": artifact, "options": options}
+        worker.call("open", fields)
+        with pytest.raises(WorkerError) as caught:
+            worker.call("infer", {}, {"x": normal(2, 2)})
+    assert caught.value.code == "IB-331"
 
 
 def test_float16_comes_and_goes(tmp_path):
@@ -243,12 +258,11 @@ def test_placement_of_an_int8_graph_counts_its_copies(quantized):
     backend = opened(quantized, "int8")
     x = normal(1, 3, 16, 16)
     facts = backend.placement({"x": x})
-    assert facts["memcpy_nodes"] >= 0
     assert sum(facts["placement"].values()) >= 1
     elsewhere = {each["provider"] for each in facts["fallback"]}
     assert elsewhere <= {CPU}
-    # A node on the CPU between nodes on the GPU is reached by copies, which are told too.
-    assert bool(facts["fallback"]) == (facts["memcpy_nodes"] > 0)
+    if facts["memcpy_nodes"]:  # copies lead to nodes on the CPU, which are told too
+        assert facts["fallback"]
     if "int8" not in facts["precisions"]:
         assert "no node computes in int8" in facts["emulated"]
     expected = OnnxRuntime()
@@ -290,14 +304,21 @@ def test_shape_arithmetic_on_the_cpu_is_no_fallback(tmp_path):
 
 
 def test_tensorrt_that_is_missing_is_refused(product):
-    """The runtime quietly hands back a session on CUDA."""
-    if "TensorrtExecutionProvider" not in ort.get_available_providers():
+    """Older runtimes quietly hand back a session on CUDA."""
+    tensorrt = "TensorrtExecutionProvider"
+    if tensorrt not in ort.get_available_providers():
         pytest.skip("this ONNX Runtime has no TensorRT provider")
-    backend = OnnxRuntime()
+    options = {"provider": tensorrt, "preload": "none"}
+    if opens(product[0], **options):
+        pytest.skip("TensorRT is there")
+    with pytest.raises(InferbenchError, match=tensorrt) as caught:
+        opened(product[0], **options)
+    assert caught.value.code == "IB-324"
+
+
+def opens(artifact, **options):
     try:
-        backend.open(product[0], {"provider": "TensorrtExecutionProvider"}, "fp32")
-    except InferbenchError as error:
-        assert error.code == "IB-324"
-    else:
-        assert backend.describe()["provider"] == "TensorrtExecutionProvider"
-        assert backend.describe()["providers"][1] == CUDA
+        opened(artifact, **options).close()
+    except InferbenchError:
+        return False
+    return True
