@@ -46,15 +46,14 @@ def load_runtime(options: Mapping[str, Any]) -> Any:
     ort.disable_telemetry_events()
     ort.set_default_logger_severity(ERRORS_ONLY)
     if provider_of(options) in (CUDA, TENSORRT) and preload not in ("torch", "none"):
-        search = getattr(ort, "preload_dlls", None)  # since 1.21
-        if search and preload != "auto" and not Path(preload).is_dir():
+        if preload != "auto" and not Path(preload).is_dir():
             raise InferbenchError(
                 "IB-323",
                 f"option 'preload' cannot be {preload!r}",
                 "It takes auto, torch, none, or a folder with CUDA's and cuDNN's libraries.",
             )
-        if search:
-            search(directory=None if preload == "auto" else preload)
+        if hasattr(ort, "preload_dlls"):  # since 1.21
+            ort.preload_dlls(directory=None if preload == "auto" else preload)
     return ort
 
 

@@ -208,6 +208,8 @@ def test_a_session_that_fell_back_is_refused(make_model, monkeypatch, provider):
     import onnxruntime as ort
 
     real = ort.get_available_providers()
+    if provider in real:
+        pytest.skip("the provider is built in")
     monkeypatch.setattr(ort, "get_available_providers", lambda: [provider, *real])
     with (
         pytest.warns(UserWarning, match="not in available"),
@@ -225,7 +227,8 @@ def test_through_a_worker_it_opens_infers_samples_and_closes(make_model):
         assert opening["open_ms"] > 0
         assert opening["inputs"] == [{"name": "x", "dtype": "float32", "shape": [1, "n"]}]
         assert opening["ran"]["provider"] == "CPUExecutionProvider"
-        assert {"onnxruntime", "numpy"} <= set(opening["versions"])
+        assert "numpy" in opening["versions"]
+        assert any(name.startswith("onnxruntime") for name in opening["versions"])
         samples = [{"x": np.full((1, size), -1, np.float32)} for size in (3, 300)]
         assert worker.call("infer", {}, samples[0]).arrays["y"].max() == 0
         timing = {"duration_s": 0.1, "warmup_floor_s": 0.02, "packed": True}

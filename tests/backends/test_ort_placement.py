@@ -102,6 +102,8 @@ def test_both_ways_of_telling_agree_on_the_cpu(chain_of, monkeypatch, level):
     backend = OnnxRuntime()
     backend.open(artifact, {"graph_optimization_level": level}, "fp32")
     by_assignment = backend.placement()
+    if not hasattr(backend._session, "get_provider_graph_assignment_info"):
+        pytest.skip("this ONNX Runtime tells no assignment")
     assert by_assignment == {"placement": {CPU: 3}, "fallback": []}
     seen = []
     monkeypatch.setattr(adapter, "nodes_of", lambda events: seen.extend(nodes_of(events)) or seen)
