@@ -1,4 +1,4 @@
-"""ONNX Runtime: takes an ONNX file and session options, gives outputs; knows no budget.
+"""ONNX Runtime: takes an ONNX file and options, gives outputs and facts; knows no budget.
 
 The provider comes with the options. Whatever runs instead of the one that was asked for is an
 error: a session that silently fell back to another provider is never handed on.
@@ -6,23 +6,36 @@ error: a session that silently fell back to another provider is never handed on.
 
 from __future__ import annotations
 
+import json
+import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
-from pytest_inferbench.backends.ort_options import ERRORS_ONLY, session_options
+from pytest_inferbench.backends.ort_binding import Device, bind, can_bind, run_once
+from pytest_inferbench.backends.ort_graphs import CudaGraphs
+from pytest_inferbench.backends.ort_placement import Node, assigned, executed, nodes_of
+from pytest_inferbench.backends.ort_providers import (
+    CUDA,
+    DIRECTML,
+    TENSORRT,
+    chain,
+    emulation,
+    provider_of,
+)
+from pytest_inferbench.backends.ort_session import load_runtime, open_session
+from pytest_inferbench.backends.ort_tensors import is_plain, specs
 from pytest_inferbench.errors import InferbenchError
-
-_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 
 
 class OnnxRuntime(Backend):
     """An `InferenceSession` on one provider.
 
-    Options: ``provider``, ``provider_options``, ``session_config`` (key to value), and of
-    `SessionOptions` the threads, memory switches, ``graph_optimization_level`` ("all",
-    "extended", "basic", "disable_all") and ``execution_mode`` ("sequential", "parallel").
+    Options: those of `ort_options`, `ort_providers` and `ort_session`; docs/settings.md lists
+    them. On a GPU, what is timed has its inputs and outputs on the device.
     """
 
     distributions: ClassVar[Sequence[str]] = (
@@ -30,55 +43,59 @@ class OnnxRuntime(Backend):
         "onnxruntime-gpu",
         "onnxruntime-openvino",
         "onnxruntime-directml",
+        "onnxruntime-ep-openvino",
+        "onnxruntime-ep-nv-tensorrt-rtx-cu12",
+        "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        "onnxruntime-ep-webgpu",
     )
 
     def _open(
         self, artifact: str, options: Mapping[str, Any], precision: str
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        import onnxruntime as ort
-
-        ort.disable_telemetry_events()
-        ort.set_default_logger_severity(ERRORS_ONLY)
-        provider = str(options.get("provider", "CPUExecutionProvider"))
-        if provider not in ort.get_available_providers():
-            raise InferbenchError(
-                "IB-324",
-                f"this ONNX Runtime {ort.__version__} has no {provider}",
-                f"It has: {', '.join(ort.get_available_providers())}.",
-            )
         if not Path(artifact).is_file():
             raise InferbenchError("IB-326", f"there is no file {artifact}")
-        provider_options = dict(options.get("provider_options", {}))
-        if provider == "CUDAExecutionProvider" and precision == "fp32":
-            provider_options.setdefault("use_tf32", "0")
-        chosen = session_options(ort, options)
-        try:
-            self._session = ort.InferenceSession(
-                artifact, chosen, [(provider, provider_options)], enable_fallback=0
-            )
-        except Exception as error:
-            raise InferbenchError(
-                "IB-326", f"ONNX Runtime {ort.__version__} could not load {artifact}: {error}"
-            ) from error
-        self._session.disable_fallback()
-        ran = self._session.get_providers()
-        if ran[0] != provider:
-            raise InferbenchError(
-                "IB-324",
-                f"{provider} was asked for and {ran[0]} ran instead",
-                "Its libraries or device are missing: see the worker's last lines.",
-            )
-        return _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
+        self._artifact, self._options, self._precision = artifact, dict(options), precision
+        self._provider = provider_of(options)
+        self._ort = load_runtime(options)
+        self._session = open_session(self._ort, artifact, options, precision)
+        inputs = specs(self._session.get_inputs(), "input")
+        outputs = specs(self._session.get_outputs(), "output")
+        self._device = (
+            Device("cuda", int(chain(options, precision)[0][1].get("device_id", 0)))
+            if self._provider in (CUDA, TENSORRT)
+            else None
+        )
+        self._graphs = None
+        if options.get("cuda_graph") and self._device:
+            self._graphs = CudaGraphs(self._ort, self._session, inputs, outputs, self._device)
+        # DirectML and captured graphs allow one run at a time; the others lock where they must.
+        alone = self._graphs is not None or self._provider == DIRECTML
+        self._turn: Any = threading.Lock() if alone else nullcontext()
+        return inputs, outputs
 
     def _infer(self, inputs: dict[str, Array]) -> Mapping[str, Array]:
-        names = [spec.name for spec in self.outputs]
-        return dict(zip(names, self._session.run(names, inputs), strict=True))
+        with self._turn:
+            if self._graphs:
+                return self._graphs.infer(inputs)
+            return run_once(self._ort, self._session, self._given(inputs), self.outputs)
+
+    def _given(self, inputs: Mapping[str, Array]) -> dict[TensorSpec, Array]:
+        return {spec: inputs[spec.name] for spec in self.inputs}
 
     def _prepare(self, inputs: dict[str, Array]) -> Callable[[], object]:
-        run, names = self._session.run, [spec.name for spec in self.outputs]
-        return lambda: run(names, inputs)
+        if self._graphs:
+            return self._graphs.prepare(inputs)
+        ort, session, given, outputs = self._ort, self._session, self._given(inputs), self.outputs
+        if self._device and can_bind((*given, *outputs)):
+            binding, _ = bind(ort, session, given, outputs, self._device)
+            return lambda: session.run_with_iobinding(binding)
+        if all(map(is_plain, (*given, *outputs))):
+            names = [spec.name for spec in outputs]
+            return lambda: session.run(names, inputs)
+        return lambda: run_once(ort, session, given, outputs)
 
     def _close(self) -> None:
+        self._graphs = None
         del self._session
 
     def _describe(self) -> Mapping[str, Any]:
@@ -87,20 +104,48 @@ class OnnxRuntime(Backend):
         return {
             "provider": providers[0],
             "providers": providers,
+            "provider_options": {
+                **chain(self._options, self._precision)[0][1],
+                **self._session.get_provider_options().get(providers[0], {}),
+            },
             "intra_op_num_threads": chosen.intra_op_num_threads,
             "graph_optimization_level": chosen.graph_optimization_level.name,
+            **self._assigned(),
+            **self._emulated(),
         }
 
+    def _placement(self, inputs: dict[str, Array] | None) -> Mapping[str, Any]:
+        """Run once more, in a short-lived session with a profile."""
+        facts = self._assigned()
+        if inputs is None:
+            return facts
+        options = {key: each for key, each in self._options.items() if key != "cuda_graph"}
+        with tempfile.TemporaryDirectory(prefix="inferbench-profile-") as folder:
+            session = open_session(
+                self._ort, self._artifact, options, self._precision, f"{folder}/run"
+            )
+            run_once(self._ort, session, self._given(inputs), self.outputs)
+            nodes = nodes_of(json.loads(Path(session.end_profiling()).read_text("utf-8")))
+        if not nodes and facts.get("placement", True):
+            raise InferbenchError(
+                "IB-335",
+                f"ONNX Runtime {self._ort.__version__} wrote a profile that names no node, so where"
+                f" {self._artifact} ran cannot be told",
+            )
+        ran = executed(nodes, self._provider, self._precision)
+        return {**ran, "placement": facts.get("placement", ran["placement"]), **self._emulated()}
 
-def _specs(arguments: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(each.name, _dtype(each.type), tuple(-1 if d is None else d for d in each.shape))
-        for each in arguments
-    )
+    def _assigned(self) -> dict[str, Any]:
+        tell = getattr(self._session, "get_provider_graph_assignment_info", None)
+        if tell is None:
+            return {}
+        nodes = [
+            Node(node.name, node.op_type, part.ep_name)
+            for part in tell()
+            for node in part.get_nodes()
+        ]
+        return assigned(nodes, self._provider)
 
-
-def _dtype(declared: str) -> str:
-    if not declared.startswith("tensor("):
-        raise InferbenchError("IB-326", f"{declared} is not a tensor, and only tensors are run")
-    name = declared[len("tensor(") : -1]
-    return _DTYPES.get(name, name)
+    def _emulated(self) -> dict[str, Any]:
+        sentence = emulation(self._options, self._precision)
+        return {"emulated": sentence} if sentence else {}

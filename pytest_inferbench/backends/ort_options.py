@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_inferbench.backends.contract import unknown_option
+from pytest_inferbench.backends.ort_providers import DIRECTML, FRIENDLY, provider_of
 from pytest_inferbench.errors import InferbenchError
 
 ERRORS_ONLY = 3
@@ -18,7 +19,9 @@ _PLAIN = (
     "use_deterministic_compute",
 )
 _ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
-_KNOWN = (*_PLAIN, *_ENUMS, "provider", "provider_options", "session_config")
+_TABLES = ("provider_options", "session_config", "free_dimensions")
+_OTHERS = ("provider", "library", "library_name", "preload")
+_KNOWN = (*_PLAIN, *_ENUMS, *_TABLES, *_OTHERS, *FRIENDLY)
 
 
 def session_options(ort: Any, options: Mapping[str, Any]) -> Any:
@@ -29,22 +32,31 @@ def session_options(ort: Any, options: Mapping[str, Any]) -> Any:
     """
     made = ort.SessionOptions()
     made.log_severity_level = ERRORS_ONLY
+    if provider_of(options) == DIRECTML:
+        made.enable_mem_pattern = False  # DirectML refuses it
     for key, value in options.items():
         if key not in _KNOWN:
             raise unknown_option(key, _KNOWN)
+        if key in _TABLES and not isinstance(value, Mapping):
+            raise _cannot(key, value, "a table")
         if key in _PLAIN:
             try:
                 setattr(made, key, value)
             except TypeError as error:
-                kind = type(getattr(made, key)).__name__
-                raise InferbenchError(
-                    "IB-323", f"option {key!r} cannot be {value!r}", f"It takes {kind}."
-                ) from error
+                raise _cannot(key, value, type(getattr(made, key)).__name__) from error
         elif key in _ENUMS:
             setattr(made, key, _member(getattr(ort, _ENUMS[key]), key, str(value)))
     for key, value in options.get("session_config", {}).items():
-        made.add_session_config_entry(key, str(value))
+        made.add_session_config_entry(key, str(int(value) if isinstance(value, bool) else value))
+    for key, value in options.get("free_dimensions", {}).items():
+        if not isinstance(value, int):
+            raise _cannot(f"free_dimensions.{key}", value, "int")
+        made.add_free_dimension_override_by_name(key, value)
     return made
+
+
+def _cannot(key: str, value: object, takes: str) -> InferbenchError:
+    return InferbenchError("IB-323", f"option {key!r} cannot be {value!r}", f"It takes {takes}.")
 
 
 def _member(enum: Any, key: str, value: str) -> Any:
