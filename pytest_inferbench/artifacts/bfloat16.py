@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_inferbench.artifacts.graph_facts import MOVES, NO_COMPUTE, types_of
+from pytest_inferbench.artifacts.graph_facts import MOVES, NO_COMPUTE, types_of, words
 from pytest_inferbench.artifacts.graph_files import subgraphs
 
-CUDA_KERNELS = frozenset(
+CUDA_KERNELS = words(
     """Abs Add Attention AveragePool Compress Concat Conv Div Dropout Erf Exp Expand Flatten Gather
     GatherElements GatherND Gelu Gemm HardSigmoid HardSwish Identity IsInf IsNaN
     LayerNormalization MatMul Max Min Mod Mul Neg Pow RMSNormalization ReduceSum Relu Reshape
     ReverseSequence RotaryEmbedding ScatterElements ScatterND Sigmoid Sign Slice Softmax Split
-    Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where""".split()
+    Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where"""
 )
 """What ONNX Runtime's CUDA provider has bf16 kernels for (its docs/OperatorKernels.md)."""
 
@@ -31,9 +31,9 @@ HIGHEST_OPSET = 22
 
 _LOWEST_OPSET = 13  # the first that has bf16 in operators that compute
 # Positions, ranks and long sums: 8 bits of mantissa cannot tell pixel 511 from 512.
-_EXACT = frozenset(
+_EXACT = words(
     """ArgMax ArgMin CumSum Equal GridSample Greater GreaterOrEqual Less LessOrEqual Multinomial
-    NonMaxSuppression NonZero OneHot Range RoiAlign Round TopK Upsample""".split()
+    NonMaxSuppression NonZero OneHot Range RoiAlign Round TopK Upsample"""
 )
 # Reading a shape needs no values, so no cast either.
 _ANY_TYPE = ("Shape", "Size")
@@ -114,10 +114,13 @@ class _Conversion:
         self._opset, self._keep, self._kernels = opset, keep, kernels
         self._fp32, self._bf16 = int(TensorProto.FLOAT), int(TensorProto.BFLOAT16)
         self._read_as_fp32: set[str] = set()
+        self._taken: set[str] = set()  # names of tensors, in whatever graph
         self.left: list[tuple[str, str]] = []
 
     def convert(self, graph: Any, outer: _Scope | None) -> None:
         scope = _Scope(graph, outer)
+        if outer is None:
+            self._taken |= _all_names(graph)
         for name in (*scope.weights, *(each.name for each in graph.input)):
             scope.versions[name] = {self._fp32: name}
         for node in graph.node:
@@ -200,7 +203,7 @@ class _Conversion:
         if found is None:
             other = self._bf16 if wanted == self._fp32 else self._fp32
             source = scope.find(name, other) or name
-            found = self._cast(source, wanted, self._fresh(name, wanted, scope), scope)
+            found = self._cast(source, wanted, self._fresh(name, wanted), scope)
             scope.versions.setdefault(name, {})[wanted] = found
             if wanted == self._bf16:
                 self._read_as_fp32.add(source)
@@ -215,7 +218,7 @@ class _Conversion:
         if name not in scope.outputs:
             scope.versions[name] = {self._bf16: name}
             return name
-        made = self._fresh(name, self._bf16, scope)
+        made = self._fresh(name, self._bf16)
         scope.versions[name] = {self._bf16: made, self._fp32: name}
         self._cast(made, self._fp32, name, scope)
         return made
@@ -224,14 +227,13 @@ class _Conversion:
         from onnx import TensorProto, numpy_helper
 
         values = numpy_helper.to_array(owner.weights[name])
-        made = self._fresh(name, self._bf16, owner)
+        made = self._fresh(name, self._bf16)
         owner.weights[made] = TensorProto(
             name=made,
             data_type=self._bf16,
             dims=values.shape,
             raw_data=round_to_bfloat16(values).astype("<u2").tobytes(),
         )
-        owner.types[made] = self._bf16
         return made
 
     def _cast(self, source: str, wanted: int, made: str, scope: _Scope) -> str:
@@ -242,11 +244,11 @@ class _Conversion:
         )
         return made
 
-    def _fresh(self, name: str, wanted: int, scope: _Scope) -> str:
+    def _fresh(self, name: str, wanted: int) -> str:
         made = f"{name}_{'bf16' if wanted == self._bf16 else 'fp32'}"
-        while made in scope.types:
+        while made in self._taken:
             made += "_"
-        scope.types[made] = wanted
+        self._taken.add(made)
         return made
 
 
@@ -267,6 +269,15 @@ def _parameters(node: Any, opset: int) -> tuple[list[Any], list[Any]]:
 
     schema = defs.get_schema(node.op_type, opset)
     return list(schema.inputs), list(schema.outputs)
+
+
+def _all_names(graph: Any) -> set[str]:
+    names = {each.name for each in (*graph.input, *graph.initializer)}
+    for node in _all_nodes(graph):
+        names.update(node.output)
+        for inner in subgraphs(node):
+            names.update(each.name for each in (*inner.input, *inner.initializer))
+    return names
 
 
 def _all_nodes(graph: Any) -> Iterator[Any]:

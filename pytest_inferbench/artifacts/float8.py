@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_inferbench.artifacts.graph_facts import MOVES
+
 _LARGEST_INT8 = 127.0
 _LARGEST = 448.0
 _STORED = "_quantized"  # what ONNX Runtime appends to the name of a quantized weight
@@ -27,6 +29,7 @@ def to_float8(model: Any, original: Any) -> None:
     """
     from onnx import TensorProto, numpy_helper
 
+    _keep_limits(model.graph)
     constants = {each.name: each for each in model.graph.initializer}
     floats = {each.name: each for each in original.graph.initializer}
     pairs = [n for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
@@ -46,6 +49,60 @@ def to_float8(model: Any, original: Any) -> None:
     for value in model.graph.value_info:
         if value.type.tensor_type.elem_type == TensorProto.INT8:
             value.type.tensor_type.elem_type = TensorProto.FLOAT8E4M3FN
+
+
+def _keep_limits(graph: Any) -> None:
+    """Write the Relus and Clips that are quantized as Max and Min.
+
+    ONNX Runtime's optimizer (seen in 1.32) drops a Relu before a QuantizeLinear whose zero point is
+    the lowest value of its type, and takes that to be so for every float8; of a Clip there, it says
+    that it does not know the type, and the graph cannot be opened.
+    """
+    from onnx import numpy_helper
+
+    quantized = _moved_into_quantizers(graph)
+    zero, nodes = _unused(graph, "relu_zero"), []
+    for node in graph.node:
+        if node.op_type == "Relu" and node.output[0] in quantized:
+            nodes += _limits(node, [zero])
+        elif node.op_type == "Clip" and node.output[0] in quantized:
+            nodes += _limits(node, list(node.input[1:]))
+        else:
+            nodes.append(node)
+    if any(zero in node.input for node in nodes):
+        graph.initializer.append(numpy_helper.from_array(np.zeros((), np.float32), zero))
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _moved_into_quantizers(graph: Any) -> set[str]:
+    """Return the tensors that are quantized, perhaps after they were moved or pooled."""
+    found: set[str] = set()
+    for node in reversed(graph.node):
+        if node.op_type == "QuantizeLinear":
+            found.add(node.input[0])
+        elif node.op_type in MOVES | {"MaxPool"} and found.intersection(node.output):
+            found.update(node.input)
+    return found
+
+
+def _limits(node: Any, limits: list[str]) -> list[Any]:
+    from onnx import helper
+
+    ops = [(op, limit) for op, limit in zip(("Max", "Min"), limits, strict=False) if limit]
+    made, last = [], node.input[0]
+    for op, limit in ops:
+        output = node.output[0] if op == ops[-1][0] else f"{node.output[0]}_{op}"
+        made.append(helper.make_node(op, [last, limit], [output], name=f"{node.name}/{op}"))
+        last = output
+    return made or [node]
+
+
+def _unused(graph: Any, name: str) -> str:
+    taken = {each for node in graph.node for each in (*node.input, *node.output)}
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _axis(node: Any) -> int:

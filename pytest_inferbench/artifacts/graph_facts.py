@@ -12,13 +12,19 @@ from typing import Any
 
 from pytest_inferbench.artifacts.graph_files import subgraphs
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+def words(text: str) -> frozenset[str]:
+    """Return the operators that a text lists."""
+    return frozenset(text.split())
+
+
+WEIGHTED = words("Conv ConvTranspose Gemm MatMul")
 """Operators that do most of a network's work, and have weights."""
 
-MOVES = frozenset(
+MOVES = words(
     """Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Pad Reshape
     ReverseSequence ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile Transpose
-    Unsqueeze""".split()
+    Unsqueeze"""
 )
 """Operators that move values and compute none."""
 
@@ -110,9 +116,12 @@ def _graph_precisions(graph: Any, outer: Mapping[str, str]) -> Iterator[str]:
         # The bias of a layer with weights decides nothing: it is added to the sums.
         reads = node.input[:2] if node.op_type in WEIGHTED else node.input
         floats = [name for name in reads if types.get(name) in _FLOATS]
-        kinds = {stored.get(name) or types[name] for name in floats}
-        if not kinds:
-            kinds = {types[name] for name in node.output if types.get(name) in _FLOATS}
-        if len(kinds) > 1:  # beside quantized data others that are not: it computes in those
-            kinds = {types[floats[0]]}
-        yield from (_NAMES.get(kind, kind.lower()) for kind in kinds)
+        floats = floats or [name for name in node.output if types.get(name) in _FLOATS]
+        kinds = {_name(stored.get(name) or types[name]) for name in floats}
+        if len(kinds) > 1:  # beside quantized data some that is not: it computes in the latter
+            kinds = {_name(types[floats[0]])}
+        yield from kinds
+
+
+def _name(kind: str) -> str:
+    return _NAMES.get(kind, kind.lower())
