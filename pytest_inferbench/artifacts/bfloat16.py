@@ -8,7 +8,7 @@ graphs, these are converted inside, and their edges stay fp32. Runs in the worke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ import numpy.typing as npt
 from pytest_inferbench.artifacts.graph_facts import MOVES, NO_COMPUTE, types_of, words
 from pytest_inferbench.artifacts.graph_files import subgraphs
 
-CUDA_KERNELS = words(
+# What ONNX Runtime's CUDA provider has bf16 kernels for (its docs/OperatorKernels.md), and what
+# TensorRT-RTX 1.7.1 was seen to refuse in bf16.
+_CUDA = words(
     """Abs Add Attention AveragePool Compress Concat Conv Div Dropout Erf Exp Expand Flatten Gather
     GatherElements GatherND Gelu Gemm HardSigmoid HardSwish Identity IsInf IsNaN
     LayerNormalization MatMul Max Min Mod Mul Neg Pow RMSNormalization ReduceSum Relu Reshape
     ReverseSequence RotaryEmbedding ScatterElements ScatterND Sigmoid Sign Slice Softmax Split
     Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where"""
 )
-"""What ONNX Runtime's CUDA provider has bf16 kernels for (its docs/OperatorKernels.md)."""
+_NOT_TENSORRT = words("Celu ConvTranspose GRU HardSwish LpNormalization LpPool Mish")
 
 HIGHEST_OPSET = 22
 """The first opset whose Conv and MaxPool may be bf16."""
@@ -42,10 +44,23 @@ _BF16 = "tensor(bfloat16)"
 _LARGEST = np.array(0x7F7F0000, np.uint32).view(np.float32)
 
 
-def opset_for(graph: Any, opset: int, kernels: frozenset[str] | None) -> int:
+HasKernel = Callable[[str], bool]
+
+
+def on_cuda(op: str) -> bool:
+    """Tell whether ONNX Runtime's CUDA provider has a bf16 kernel for an operator."""
+    return op in _CUDA
+
+
+def on_tensorrt(op: str) -> bool:
+    """Tell whether TensorRT has a bf16 kernel for an operator."""
+    return op not in _NOT_TENSORRT
+
+
+def opset_for(graph: Any, opset: int, has_kernel: HasKernel) -> int:
     """Return the lowest opset, from the model's own on, at which its operators may be bf16."""
     ops = {node.op_type for node in _all_nodes(graph) if node.domain in _ONNX}
-    wanted = {op for op in ops if _may(op, kernels)}
+    wanted = {op for op in ops if has_kernel(op)}
     start = max(opset, _LOWEST_OPSET)
     firsts = (
         next((v for v in range(start, HIGHEST_OPSET + 1) if _takes_bf16(op, v)), start)
@@ -55,7 +70,7 @@ def opset_for(graph: Any, opset: int, kernels: frozenset[str] | None) -> int:
 
 
 def to_bfloat16(
-    model: Any, opset: int, keep: Mapping[str, str], kernels: frozenset[str] | None
+    model: Any, opset: int, keep: Mapping[str, str], has_kernel: HasKernel
 ) -> list[tuple[str, str]]:
     """Change a model to bf16, in place.
 
@@ -63,12 +78,12 @@ def to_bfloat16(
         model: An fp32 model with the type of every tensor and a name for every node.
         opset: The version of ONNX's own operators that it asks for.
         keep: Nodes that stay in fp32, with the reason.
-        kernels: Operators that the target has bf16 kernels for; None for whatever ONNX allows.
+        has_kernel: Whether the target has a bf16 kernel for an operator.
 
     Returns:
         Each operator that computes in fp32 still, with the reason.
     """
-    conversion = _Conversion(opset, keep, kernels)
+    conversion = _Conversion(opset, keep, has_kernel)
     conversion.convert(model.graph, None)
     return conversion.left
 
@@ -108,10 +123,10 @@ class _Scope:
 class _Conversion:
     """One pass over a model."""
 
-    def __init__(self, opset: int, keep: Mapping[str, str], kernels: frozenset[str] | None) -> None:
+    def __init__(self, opset: int, keep: Mapping[str, str], has_kernel: HasKernel) -> None:
         from onnx import TensorProto
 
-        self._opset, self._keep, self._kernels = opset, keep, kernels
+        self._opset, self._keep, self._has_kernel = opset, keep, has_kernel
         self._fp32, self._bf16 = int(TensorProto.FLOAT), int(TensorProto.BFLOAT16)
         self._read_as_fp32: set[str] = set()
         self._taken: set[str] = set()  # names of tensors, in whatever graph
@@ -160,7 +175,7 @@ class _Conversion:
             return why or ""
         if not _takes_bf16(node.op_type, self._opset):
             return f"ONNX allows it no bf16 at opset {self._opset}"
-        if not _may(node.op_type, self._kernels):
+        if not self._has_kernel(node.op_type):
             return "the target has no bf16 kernel for it"
         moved = node.op_type in MOVES and not any(self._is_half(name, scope) for name in floats)
         return "" if moved else None  # rounding what is only moved would gain nothing
@@ -250,10 +265,6 @@ class _Conversion:
             made += "_"
         self._taken.add(made)
         return made
-
-
-def _may(op: str, kernels: frozenset[str] | None) -> bool:
-    return kernels is None or op in kernels
 
 
 def _takes_bf16(op: str, opset: int) -> bool:

@@ -32,6 +32,8 @@ NO_COMPUTE = MOVES | {
     *("Cast", "CastLike", "Constant", "ConstantOfShape", "DequantizeLinear", "QuantizeLinear"),
     *("If", "Loop", "Scan", "Shape", "Size"),
 }
+# How many inputs tell what a node computes in: a bias is added to the sums, scales are no data.
+_DECISIVE = {**dict.fromkeys(WEIGHTED, 2), "Clip": 1, "Resize": 1}
 _NAMES = {
     "FLOAT": "fp32",
     "FLOAT16": "fp16",
@@ -113,8 +115,7 @@ def _graph_precisions(graph: Any, outer: Mapping[str, str]) -> Iterator[str]:
             yield from _graph_precisions(inner, types)
         if node.op_type in NO_COMPUTE:
             continue
-        # The bias of a layer with weights decides nothing: it is added to the sums.
-        reads = node.input[:2] if node.op_type in WEIGHTED else node.input
+        reads = node.input[: _DECISIVE.get(node.op_type, len(node.input))]
         floats = [name for name in reads if types.get(name) in _FLOATS]
         floats = floats or [name for name in node.output if types.get(name) in _FLOATS]
         kinds = {_name(stored.get(name) or types[name]) for name in floats}

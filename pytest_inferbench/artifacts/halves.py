@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from pytest_inferbench.artifacts import graph_facts, graph_files, node_choice
 from pytest_inferbench.artifacts.bfloat16 import (
-    CUDA_KERNELS,
     HIGHEST_OPSET,
+    on_cuda,
+    on_tensorrt,
     opset_for,
     to_bfloat16,
 )
@@ -64,17 +65,17 @@ def to_fp16(
 def to_bf16(
     recipe: Mapping[str, Any], source: Path, output: Path, _calibration: _Calibration
 ) -> dict[str, Any]:
-    """Write a model in bf16: for ONNX Runtime's CUDA provider, or ("trt") whatever ONNX allows.
+    """Write a model in bf16: for ONNX Runtime's CUDA provider, or ("trt") for TensorRT.
 
     Raises:
         InferbenchError: IB-432 an excluded node does not exist; IB-434 nothing was converted.
     """
     import onnx
 
-    kernels = None if recipe.get("scheme") == "trt" else CUDA_KERNELS
+    has_kernel = on_tensorrt if recipe.get("scheme") == "trt" else on_cuda
     large, exclude = graph_files.is_large(source), _excluded(recipe, source)
     outline = onnx.load(str(source), load_external_data=False)
-    lowest = opset_for(outline.graph, graph_files.opset_of(outline), kernels)
+    lowest = opset_for(outline.graph, graph_files.opset_of(outline), has_kernel)
     with tempfile.TemporaryDirectory(prefix=".prepared-", dir=output.parent) as scratch:
         model = onnx.load(str(_at_least(lowest, source, Path(scratch), large)))
     nodes = model.graph.node
@@ -84,7 +85,7 @@ def to_bf16(
         **dict.fromkeys(node_choice.names_of(nodes, exclude), node_choice.EXCLUDED),
     }
     floats = _count(model, onnx.TensorProto.FLOAT)
-    left = to_bfloat16(model, graph_files.opset_of(model), keep, kernels)
+    left = to_bfloat16(model, graph_files.opset_of(model), keep, has_kernel)
     halves = _count(model, onnx.TensorProto.BFLOAT16)
     facts = _facts(model, left)
     if "bf16" not in facts["precisions"]:

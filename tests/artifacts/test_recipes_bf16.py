@@ -165,8 +165,6 @@ def test_what_has_no_bf16_operator_is_refused(tmp_path: Path):
 
 
 def test_a_target_that_must_open_it_is_asked(detector: Path):
-    with pytest.raises(
-        InferbenchError, match="bfloat16|Could not find an implementation"
-    ) as caught:
+    with pytest.raises(InferbenchError, match="NotImplemented") as caught:
         made({**BF16, "opens_with": "ort-cpu"}, detector)
     assert caught.value.code == "IB-433"
