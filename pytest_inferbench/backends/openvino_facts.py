@@ -47,6 +47,13 @@ _NO_COMPUTE = {
     *("Transpose", "Permute", "Split", "VariadicSplit", "Concat", "Concatenation", "ShapeOf"),
     *("Gather", "StridedSlice", "Slice", "Broadcast", "Tile", "FakeQuantize", "Quantize"),
 }
+_REPORTED = {
+    "hint": "PERFORMANCE_HINT",
+    "execution_mode": "EXECUTION_MODE_HINT",
+    "num_streams": "NUM_STREAMS",
+    "inference_num_threads": "INFERENCE_NUM_THREADS",
+    "precision_hint": "INFERENCE_PRECISION_HINT",
+}
 _SINK = "/sink_port_"
 
 
@@ -79,6 +86,15 @@ def name_of(port: Any) -> str:
     return wanted if wanted in names or not names else str(min(names))
 
 
+def reported(compiled: Any) -> dict[str, Any]:
+    """Return what a compiled model says that it runs with, in plain types."""
+    supported = compiled.get_property("SUPPORTED_PROPERTIES")
+    found = {
+        key: compiled.get_property(name) for key, name in _REPORTED.items() if name in supported
+    }
+    return {key: _plain(value) for key, value in found.items()}
+
+
 def layers_of(compiled: Any) -> dict[str, int] | None:
     """Count the layers that compute by the precision they compute in; None if it cannot tell."""
     try:
@@ -88,10 +104,21 @@ def layers_of(compiled: Any) -> dict[str, int] | None:
     found = []
     for layer in layers:
         info = layer.get_rt_info()
-        kind, precision = (_text(info, key) for key in ("layerType", "runtimePrecision"))
+        kind = _text(info, "layerType")
+        precision = layer_precision(_text(info, "primitiveType"), _text(info, "runtimePrecision"))
         if kind and precision and kind not in _NO_COMPUTE:
-            found.append(_PRECISIONS.get(precision, precision))
+            found.append(precision)
     return dict(sorted(Counter(found).items()))
+
+
+def layer_precision(primitive: str, declared: str) -> str:
+    """Return what a layer computes in.
+
+    Its kernel's name, such as ``jit_avx2_f32``, tells; the precision that the runtime declares is
+    that of what the layer reads: fp16 for weights that the kernel turns into fp32.
+    """
+    kernel = primitive.rpartition("_")[2].lower()
+    return _PRECISIONS.get(kernel) or _PRECISIONS.get(declared, declared)
 
 
 def emulation(
@@ -119,11 +146,20 @@ def emulation(
     stored = {"fp16": "its weights are fp16", "int8": "its weights are int8"}.get(precision)
     ran = f"computed in {', '.join(layers)}" if layers else f"run with the hint {hint}"
     first = f"{device} has no {precision}" if not able else f"no layer ran in {precision}"
-    beside = f" (it has {', '.join(capabilities)})" if not able else ""
+    has = [name for name in capabilities if name in _COMPUTES]
+    beside = f" (it has {', '.join(has)})" if not able else ""
     return f"{first}{beside}: {f'{stored}, and ' if stored else ''}the model is {ran}"
 
 
+_COMPUTES = {*CAPABILITIES.values(), "FP32"}
 _HINTS = {"fp16": "f16", "bf16": "bf16"}
+
+
+def _plain(value: Any) -> int | str:
+    if isinstance(value, (int, str)):
+        return value
+    name = value.get_type_name() if hasattr(value, "get_type_name") else value.name
+    return str(name)
 
 
 def _text(info: Any, key: str) -> str:

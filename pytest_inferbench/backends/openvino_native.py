@@ -19,14 +19,6 @@ from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.backends.openvino_options import check_device, properties
 from pytest_inferbench.errors import InferbenchError
 
-_REPORTED = {
-    "hint": "PERFORMANCE_HINT",
-    "execution_mode": "EXECUTION_MODE_HINT",
-    "num_streams": "NUM_STREAMS",
-    "inference_num_threads": "INFERENCE_NUM_THREADS",
-    "precision_hint": "INFERENCE_PRECISION_HINT",
-}
-
 
 class OpenVino(Backend):
     """A compiled model on one device.
@@ -115,7 +107,7 @@ class OpenVino(Backend):
         made: dict[str, Any] = {
             "device": ",".join(self._devices),
             "device_name": self._core.get_property(self._devices[0], "FULL_DEVICE_NAME"),
-            **{key: value for key in _REPORTED if (value := self._reported(key)) is not None},
+            **facts.reported(self._compiled),
             "fallback": [],
         }
         if layers is not None:
@@ -126,7 +118,7 @@ class OpenVino(Backend):
             self._precision,
             self._devices[0],
             self._core.get_property(self._devices[0], "OPTIMIZATION_CAPABILITIES"),
-            self._reported("precision_hint"),
+            made.get("precision_hint"),
             layers,
         )
         if emulated:
@@ -137,16 +129,6 @@ class OpenVino(Backend):
             made["model_cache"]["broken"] = self._rebuilt
         return made
 
-    def _reported(self, key: str) -> Any:
-        """Return a property of the compiled model in plain types; None if it does not have it."""
-        name = _REPORTED[key]
-        if name not in self._compiled.get_property("SUPPORTED_PROPERTIES"):
-            return None
-        value = self._compiled.get_property(name)
-        if key == "precision_hint":
-            return str(value.get_type_name())
-        return value if isinstance(value, (int, str)) else str(getattr(value, "name", value))
-
     def _check_what_runs(self, device: str) -> None:
         asked = device.partition(":")[0].partition(".")[0]
         others = [each for each in self._devices if each.partition(".")[0] != asked]
@@ -155,7 +137,7 @@ class OpenVino(Backend):
                 "IB-324",
                 f"{device} was asked for and {', '.join(others) or 'nothing'} runs instead",
             )
-        hint = self._reported("precision_hint")
+        hint = facts.reported(self._compiled).get("precision_hint")
         if self._precision == "fp32" and hint not in (None, "f32"):
             raise InferbenchError("IB-341", f"fp32 was asked for and {device} computes in {hint}")
 
