@@ -91,6 +91,7 @@ def _fp16(
     ov = load_openvino()
     model = ov.Core().read_model(str(source))
     floats = _constants(model)["f32"]
+    _renumber(model, "read")
     _save(model, output, halves=True)
     written = _constants(ov.Core().read_model(str(output)))
     if not written["f16"]:
@@ -111,7 +112,7 @@ def _int8(
     nncf = _load_nncf()
     method = str(recipe.get("method", "minmax"))
     advanced = _advanced(nncf, method)
-    model = load_openvino().Core().read_model(str(source))
+    model = _folded(source)
     samples = Samples(source, {name_of(port) for port in model.inputs}, calibration, "int8")
     _check_shapes(source, model, calibration)
     ops = model.get_ordered_ops()
@@ -131,6 +132,7 @@ def _int8(
     found = _quantized(quantized)
     if not found:
         raise nothing_to_do("int8", source, "none of its operators could be quantized")
+    _renumber(quantized, "added")
     _save(quantized, output, halves=False)
     left = [(kinds[name], EXCLUDED) for name in excluded]
     left += [(kinds[name], AFTER_WEIGHTS) for name in tail]
@@ -305,15 +307,34 @@ def _is_quantized(op: Any) -> bool:
     return str(op.get_type_name()) == "FakeQuantize"
 
 
-def _save(model: Any, output: Path, *, halves: bool) -> None:
-    """Write an IR whose bytes do not depend on what else this process has built.
+def _folded(source: Path) -> Any:
+    """Read a model and fold its constants.
+
+    Where the batch is dynamic, a layer's bias reaches it through a chain of operators, and NNCF
+    knows neither the bias nor what it could fuse.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    model = load_openvino().Core().read_model(str(source))
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+    _renumber(model, "read")
+    return model
+
+
+def _renumber(model: Any, infix: str) -> None:
+    """Make names, which an IR holds, independent of what else this process has built.
 
     OpenVINO numbers the operators that it adds over the life of the process.
     """
     for index, op in enumerate(model.get_ordered_ops()):
         kind, name = op.get_type_name(), op.get_friendly_name()
         if name.rpartition("_")[0] == kind and not any(port.get_names() for port in op.outputs()):
-            op.set_friendly_name(f"{kind}_at_{index}")
+            op.set_friendly_name(f"{kind}_{infix}_{index}")
+
+
+def _save(model: Any, output: Path, *, halves: bool) -> None:
     load_openvino().save_model(model, str(output), compress_to_fp16=halves)
 
 

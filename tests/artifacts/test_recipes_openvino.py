@@ -84,7 +84,7 @@ def test_int8_computes_in_int8_and_is_close(nncf, detector: Path, images, method
 
 
 def test_what_follows_the_last_layer_with_weights_stays_in_float(nncf, detector: Path, images):
-    built, facts = made(INT8, detector, images=images(2))
+    _, facts = made(INT8, detector, images=images(2))
     left = {each["op"] for each in facts["left_in_fp32"]}
     assert {"TopK", "ReduceMax"} <= left
     assert "Convolution" not in left
