@@ -329,9 +329,10 @@ def _renumber(model: Any, infix: str) -> None:
     OpenVINO numbers the operators that it adds over the life of the process.
     """
     for index, op in enumerate(model.get_ordered_ops()):
-        kind, name = op.get_type_name(), op.get_friendly_name()
-        if name.rpartition("_")[0] == kind and not any(port.get_names() for port in op.outputs()):
-            op.set_friendly_name(f"{kind}_{infix}_{index}")
+        kind, _, number = op.get_friendly_name().rpartition("_")
+        numbered = number.isdecimal() and not kind.endswith("_read")
+        if numbered and not any(port.get_names() for port in op.outputs()):
+            op.set_friendly_name(f"{op.get_type_name()}_{infix}_{index}")
 
 
 def _save(model: Any, output: Path, *, halves: bool) -> None:
