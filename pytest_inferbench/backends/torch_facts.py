@@ -6,11 +6,13 @@ Knows neither files nor budgets.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_inferbench.backends.contract import Array
+import numpy as np
+
+from pytest_inferbench.backends.contract import Array, TensorSpec
 from pytest_inferbench.errors import InferbenchError
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
@@ -83,23 +85,13 @@ def put_back(torch: Any, before: Mapping[str, Any]) -> None:
 
 def ran(torch: Any, module: Any, device: str, precision: str) -> dict[str, Any]:
     """Return what is loaded, and where and how it computes."""
-    layers = Counter(
-        next(iter(own)).dtype
-        for each in module.modules()
-        if (own := list(each.parameters(recurse=False)))
-    )
-    precisions = {_name(torch, dtype, device): count for dtype, count in layers.items()}
+    weights = [next(each.parameters(recurse=False), None) for each in module.modules()]
+    layers = [weight for weight in weights if weight is not None]
     found: dict[str, Any] = {
         "device": device,
         "threads": torch.get_num_threads(),
-        "placement": dict(
-            Counter(
-                str(next(iter(own)).device)
-                for each in module.modules()
-                if (own := list(each.parameters(recurse=False)))
-            )
-        ),
-        "precisions": precisions,
+        "placement": dict(Counter(str(layer.device) for layer in layers)),
+        "precisions": dict(Counter(_name(torch, layer.dtype, device) for layer in layers)),
         "torch_cuda": torch.version.cuda,
     }
     if device == "cpu":
@@ -114,7 +106,7 @@ def ran(torch: Any, module: Any, device: str, precision: str) -> dict[str, Any]:
     }
 
 
-def compiled(torch: Any) -> dict[str, Any]:
+def compiled() -> dict[str, Any]:
     """Return how many graphs were compiled so far."""
     from torch._dynamo.utils import counters
 
@@ -122,6 +114,19 @@ def compiled(torch: Any) -> dict[str, Any]:
         "compiled_graphs": int(counters["stats"].get("unique_graphs", 0)),
         "graph_breaks": sum(counters["graph_break"].values()),
     }
+
+
+def zeros(inputs: Sequence[TensorSpec]) -> dict[str, Array] | None:
+    """Return the smallest inputs, a batch of one; None where more than the batch is open."""
+    arrays: dict[str, Array] = {}
+    for spec in inputs:
+        first, *rest = spec.shape if spec.shape else (1,)
+        sizes = [first if isinstance(first, int) and first >= 0 else 1]
+        sizes += [size for size in rest if isinstance(size, int) and size >= 0]
+        if spec.shape is None or len(sizes) != len(rest) + 1:
+            return None
+        arrays[spec.name] = np.zeros(sizes if spec.shape else (), spec.dtype)
+    return arrays
 
 
 def failure(

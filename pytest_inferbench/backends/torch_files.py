@@ -61,8 +61,10 @@ def load(path: Path, device: str, signature: Mapping[str, Any], converted: bool)
             only unpickling could make.
     """
     kind = kind_of(path)
-    return _script(path, device, signature) if kind == "TorchScript" else _exported(
-        path, device, signature, converted
+    return (
+        _script(path, device, signature)
+        if kind == "TorchScript"
+        else _exported(path, device, signature, converted)
     )
 
 
@@ -109,9 +111,7 @@ def _script(path: Path, device: str, signature: Mapping[str, Any]) -> Program:
         raise _nameless(path, "a TorchScript file knows neither types nor the outputs' names")
     names = [each.name for each in module.forward.schema.arguments[1:]]
     inputs = _in_order(path, _specs(named["inputs"]), names)
-    return Program(
-        "TorchScript", module, inputs, _specs(named["outputs"]), lambda flat: (flat, {})
-    )
+    return Program("TorchScript", module, inputs, _specs(named["outputs"]), lambda flat: (flat, {}))
 
 
 def _exported(path: Path, device: str, signature: Mapping[str, Any], converted: bool) -> Program:
@@ -275,7 +275,8 @@ def _explained(path: Path) -> Iterator[None]:
 def _would_run_code(path: Path, what: str) -> InferbenchError:
     return InferbenchError(
         "IB-356",
-        f"{path} holds more than tensors, and was not loaded: unpickling could run anything ({what})",
+        f"{path} holds more than tensors, and was not loaded: unpickling could run anything"
+        f" ({what})",
         "Export the model without custom objects, and only with tensors as example inputs.",
     )
 

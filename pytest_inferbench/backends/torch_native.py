@@ -15,11 +15,10 @@ from typing import Any, ClassVar
 
 from pytest_inferbench.backends import torch_facts as facts
 from pytest_inferbench.backends import torch_files as files
-from pytest_inferbench.backends.contract import Array, Backend, TensorSpec, unknown_option
+from pytest_inferbench.backends import torch_options
+from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.errors import InferbenchError
 
-_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-_KNOWN = ("device", "compile", "threads", "channels_last", "signature")
 _HALVES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -36,13 +35,9 @@ class Torch(Backend):
     def _open(
         self, artifact: str, options: Mapping[str, Any], precision: str
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        for key in options:
-            if key not in _KNOWN:
-                raise unknown_option(key, _KNOWN)
-        mode = _mode(options.get("compile", False))
-        threads = _threads(options.get("threads"))
+        asked = torch_options.parse(options)
         kind = files.kind_of(Path(artifact))
-        if mode and kind == "TorchScript":
+        if asked.mode and kind == "TorchScript":
             raise InferbenchError(
                 "IB-353",
                 f"{artifact} is TorchScript, which torch.compile does not take",
@@ -50,13 +45,11 @@ class Torch(Backend):
             )
         import torch
 
-        self._torch, self._precision, self._mode = torch, precision, mode
-        self._device = facts.device(torch, str(options.get("device", "cpu")), precision)
+        self._torch, self._precision, self._mode = torch, precision, asked.mode
+        self._device = facts.device(torch, asked.device, precision)
         self._half = getattr(torch, _HALVES[precision]) if precision in _HALVES else None
-        self._layout = torch.channels_last if options.get("channels_last") else None
-        program = files.load(
-            Path(artifact), self._device, options.get("signature") or {}, self._half is not None
-        )
+        self._layout = torch.channels_last if asked.channels_last else None
+        program = files.load(Path(artifact), self._device, asked.signature, self._half is not None)
         self._artifact, self._arguments, self._kind = artifact, program.arguments, program.kind
         self._module = program.module.to(dtype=self._half) if self._half else program.module
         if kind == "TorchScript":
@@ -65,11 +58,11 @@ class Torch(Backend):
             self._module.to(memory_format=self._layout)
         self._run = self._module
         # Compiling, and CUDA graphs, are not for several threads at once.
-        self._one_at_a_time = threading.Lock() if mode else None
-        self._before = facts.set_up(torch, precision, threads)
+        self._one_at_a_time = threading.Lock() if asked.mode else None
+        self._before = facts.set_up(torch, precision, asked.threads)
         try:
-            if mode:
-                self._run = torch.compile(self._module, mode=mode, fullgraph=True)
+            if asked.mode:
+                self._run = torch.compile(self._module, mode=asked.mode, fullgraph=True)
                 self._prime(program.inputs)
         except BaseException:
             self._close()
@@ -118,19 +111,13 @@ class Torch(Backend):
             "compile": self._mode or False,
             "channels_last": self._layout is not None,
             **facts.ran(self._torch, self._module, self._device, self._precision),
-            **(facts.compiled(self._torch) if self._mode else {}),
+            **(facts.compiled() if self._mode else {}),
         }
 
     def _prime(self, inputs: Sequence[TensorSpec]) -> None:
         """Compile now, if only the batch is open: then it belongs to opening, as it should."""
-        import numpy as np
-
-        shapes = [(1, *spec.shape[1:]) if spec.shape else spec.shape for spec in inputs]
-        if all(s is not None and all(isinstance(n, int) and n >= 0 for n in s) for s in shapes):
-            arrays = {
-                spec.name: np.zeros(spec.shape if _fixed(spec) else shape, spec.dtype)
-                for spec, shape in zip(inputs, shapes, strict=True)
-            }
+        arrays = facts.zeros(inputs)
+        if arrays is not None:
             with self._explained(arrays):
                 self._called(self._arguments(self._tensors(arrays, inputs)))
 
@@ -177,26 +164,3 @@ class Torch(Backend):
             raise
         except Exception as error:
             raise facts.failure(self._torch, error, self._artifact, self._mode, inputs) from error
-
-
-def _mode(value: object) -> str:
-    """Return a mode of `torch.compile`, or nothing for eager."""
-    if isinstance(value, bool):
-        return "default" if value else ""
-    if value in _MODES:
-        return str(value)
-    raise InferbenchError(
-        "IB-323",
-        f"option 'compile' cannot be {value!r}",
-        f"It can be: true, false, {', '.join(_MODES)}.",
-    )
-
-
-def _threads(value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
-    raise InferbenchError("IB-323", f"option 'threads' cannot be {value!r}", "It takes 1 or more.")
-
-
-def _fixed(spec: TensorSpec) -> bool:
-    return spec.shape is not None and all(isinstance(n, int) and n >= 0 for n in spec.shape)
