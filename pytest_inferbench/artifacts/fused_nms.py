@@ -62,7 +62,8 @@ def append_nms(model: Any, wanted: Suppression, way: str = "plugin") -> Any:
     put = _plugin if way == "plugin" else _layer
     put(graph, boxes, scores, wanted, anchors, classes)
     batch = fused.graph.output[0].type.tensor_type.shape.dim[0]
-    shape = [batch.dim_param or batch.dim_value or None, wanted.max_detections, 6]
+    most = wanted.max_detections if way == "plugin" else _most(wanted, anchors, classes)
+    shape = [batch.dim_param or batch.dim_value or None, most, 6]
     del fused.graph.output[:]
     fused.graph.output.append(
         onnx.helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, shape)
@@ -177,7 +178,7 @@ def _layer(
         "Reshape",
         [graph.node("Mul", [by_class, mask]), graph.constant([0, classes * anchors], "int64")],
     )
-    count = graph.constant([min(wanted.max_detections, classes * anchors)], "int64")
+    count = graph.constant([_most(wanted, anchors, classes)], "int64")
     best, at = graph.nodes("TopK", [flat, count], [f"{_DOMAIN}/best", f"{_DOMAIN}/at"], axis=1)
     per_class = graph.constant(anchors, "int64")
     label = graph.node("Div", [at, per_class])
@@ -193,6 +194,11 @@ def _layer(
     _joined(graph, chosen, best, graph.node("Cast", [label], to=1))
 
 
+def _most(wanted: Suppression, anchors: int, classes: int) -> int:
+    """Return how many rows there can be."""
+    return min(wanted.max_detections, classes * anchors)
+
+
 def _joined(graph: _Graph, boxes: str, scores: str, labels: str) -> None:
     axis = graph.constant([2], "int64")
     wide = [graph.node("Unsqueeze", [each, axis]) for each in (scores, labels)]
@@ -202,22 +208,36 @@ def _joined(graph: _Graph, boxes: str, scores: str, labels: str) -> None:
 def _checked(model: Any, layout: str) -> tuple[int, int]:
     """Return the number of anchors and of classes that a model's output declares."""
     opset = max(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
-    outputs = model.graph.output
     if opset < 13:
         raise _unfit(f"the model is of opset {opset}", "Export it with opset 13 or newer.")
+    rows, columns = table_size(model)
+    anchors, width = (columns, rows) if layout == "yolov8" else (rows, columns)
+    classes = width - (4 if layout == "yolov8" else 5)
+    if classes < 1:
+        raise _unfit(
+            f"the model's output has {rows} rows of {columns}, which is no table of the layout"
+            f" {layout}",
+            "Name the layout that it has.",
+        )
+    return anchors, classes
+
+
+def table_size(model: Any) -> tuple[int, int]:
+    """Return the rows and columns of a model's one output.
+
+    Raises:
+        InferbenchError: It has no such output (IB-374).
+    """
+    outputs = model.graph.output
     if len(outputs) != 1 or outputs[0].type.tensor_type.elem_type != 1:
         raise _unfit(f"the model has {len(outputs)} outputs, or not of fp32; one table is wanted")
     sizes = [dim.dim_value for dim in outputs[0].type.tensor_type.shape.dim]
-    rows, columns = sizes[-2:] if len(sizes) == 3 else (0, 0)
-    anchors, width = (columns, rows) if layout == "yolov8" else (rows, columns)
-    classes = width - (4 if layout == "yolov8" else 5)
-    if anchors < 1 or classes < 1:
+    if len(sizes) != 3 or min(sizes[1:]) < 1:
         raise _unfit(
-            f"the model's output {outputs[0].name!r} declares {sizes}, which is no table of the"
-            f" layout {layout} (0 is an open dimension)",
-            "Name the layout that it has, or export the model with a fixed image size.",
+            f"the model's output {outputs[0].name!r} declares {sizes} (0 is an open dimension)",
+            "Export the model with a fixed image size.",
         )
-    return anchors, classes
+    return sizes[1], sizes[2]
 
 
 def _unfit(what: str, hint: str = "") -> InferbenchError:

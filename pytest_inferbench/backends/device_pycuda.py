@@ -19,7 +19,7 @@ class PyCuda(Cuda):
     package = "pycuda"
 
     def __init__(self, device_id: int = 0) -> None:
-        import pycuda.driver as driver
+        from pycuda import driver
 
         self._driver = driver
         with self._explained("cuInit"):

@@ -7,6 +7,7 @@ bytes are not those that were built: TensorRT itself notices only some of that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,13 @@ from pytest_inferbench.backends.contract import Array, Backend, TensorSpec, unkn
 from pytest_inferbench.backends.device_buffers import Cuda, open_device
 from pytest_inferbench.backends.trt_engine import BUILD_OPTIONS, inspect_engine, load_plugins
 from pytest_inferbench.backends.trt_flavour import DISTRIBUTIONS, find_flavour, make_log
-from pytest_inferbench.backends.trt_key import Place, read_plan, refuse_stale
+from pytest_inferbench.backends.trt_key import (
+    Place,
+    device_differences,
+    read_plan,
+    refuse_stale,
+    runtime_differences,
+)
 from pytest_inferbench.backends.trt_session import Session
 from pytest_inferbench.errors import InferbenchError
 
@@ -40,15 +47,17 @@ class TensorRt(Backend):
                 raise unknown_option(key, known)
         plan, engine_key = read_plan(Path(artifact))  # before any device: a damaged file needs none
         self._flavour = flavour = find_flavour()
+        here = Place(flavour.name, flavour.version)
+        flags = flavour.precision_flags(precision)
+        refuse_stale(Path(artifact), runtime_differences(engine_key, here, precision, flags))
         self._cuda = open_device(int(options.get("device_id", 0)))
         try:
             with self._cuda.active():
                 self._device = device = self._cuda.device()
-                here = Place(
-                    flavour.name, flavour.version, device.name, device.capability, device.driver
+                here = replace(
+                    here, device=device.name, capability=device.capability, driver=device.driver
                 )
-                flags = flavour.precision_flags(precision)
-                refuse_stale(Path(artifact), engine_key, here, precision, flags)
+                refuse_stale(Path(artifact), device_differences(engine_key, here))
                 self._start(plan, artifact, options)
         except BaseException:
             _closed(self._cuda)

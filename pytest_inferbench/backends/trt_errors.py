@@ -15,7 +15,7 @@ _MOST_SHOWN = 20
 _QDQ_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"})
 _QDQ_WORDS = ("zero point", "zero_point", "asymmetric quantization", "has type int32 but must")
 _NO_PLUGIN = ("plugin not found", "was not found in plugin registry")
-_NO_CAPABILITY = ("(cuda error", "(cudaerror")
+_NO_GPU = "catchCudaError"  # a builder without a GPU looks for one at every error, and tells
 
 QDQ_HINT = (
     "TensorRT takes symmetric Q/DQ graphs with signed zero points of 0 and no quantized biases;"
@@ -42,7 +42,7 @@ class ParserFault:
     description: str
 
     def __str__(self) -> str:
-        said = " ".join(self.description.split())
+        said = _plain(self.description)
         if self.index < 0:
             return f"the model: {said}"
         return f"node {self.index} {self.name or '(unnamed)'} [{self.op or 'unknown'}]: {said}"
@@ -74,19 +74,32 @@ def parse_error(runtime: str, model: str, faults: Sequence[ParserFault]) -> Infe
 
 def build_error(runtime: str, what: str, said: Sequence[str]) -> InferbenchError:
     """Return the error for an engine that was not built, with what the builder said (IB-365)."""
-    words = [" ".join(each.split()) for each in dict.fromkeys(said)]
+    relevant = [each for each in said if not each.startswith("[") or _NO_GPU not in each]
+    words = [each for each in dict.fromkeys(map(_plain, relevant or said)) if each]
     text = "".join(f"\n    {each}" for each in words[-_MOST_SHOWN:]) or " it gives no reason"
     lower = text.lower()
     hint = ""
     if any(word in lower for word in _QDQ_WORDS):
         hint = QDQ_HINT
-    elif any(word in lower for word in _NO_CAPABILITY):
+    elif "no runners that implement" in lower:
+        hint = (
+            "This TensorRT parses that layer and has no kernel for it there. If it suppresses boxes"
+            " (NonMaxSuppression), leave that to the host."
+        )
+    elif "cuda runtime" in lower:
         hint = "It needs a working GPU and driver; the backend trt-build needs neither."
     elif "workspace" in lower or "out of memory" in lower:
         hint = (
             "Raise workspace_mib in the backend's settings, or lower the profile's largest shape."
         )
     return InferbenchError("IB-365", f"{runtime} cannot build {what}:{text}", hint)
+
+
+def _plain(said: str) -> str:
+    """Return text on one line, without what is only said because there is no GPU."""
+    lines = said.splitlines()
+    told = [line for line in lines if _NO_GPU not in line] or lines
+    return " ".join(" ".join(told).split())
 
 
 def _hint(faults: Sequence[ParserFault]) -> str:

@@ -121,7 +121,6 @@ def find_flavour(only_rtx: bool = False) -> Flavour:
 
 def make_log(trt: Any) -> Any:
     """Return a logger that keeps warnings and errors, as text, for whoever explains a failure."""
-
     base: Any = trt.ILogger
 
     class Log(base):  # type: ignore[misc]

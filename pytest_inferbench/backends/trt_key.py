@@ -14,6 +14,8 @@ from typing import Any
 
 from pytest_inferbench.errors import InferbenchError
 
+_BUILD_AGAIN = "Build it again: remove the entry from the cache (`inferbench cache --clear`)."
+
 
 @dataclass(frozen=True)
 class Place:
@@ -83,47 +85,49 @@ def read_plan(plan: Path) -> tuple[bytes, EngineKey]:
     return content, key
 
 
-def differences(key: EngineKey, here: Place, precision: str, flags: tuple[str, ...]) -> list[str]:
-    """Return why an engine may not run here, each in words; empty if it may."""
-    pairs = [
+def runtime_differences(
+    key: EngineKey, here: Place, precision: str, flags: tuple[str, ...]
+) -> list[str]:
+    """Return what differs that no device is needed to know of, each in words."""
+    return _unequal(
         ("TensorRT", f"{key.place.flavour} {key.place.version}", f"{here.flavour} {here.version}"),
         ("precision", key.precision, precision),
-        ("builder flags", _listed(key.flags), _listed(flags)),
-    ]
+        ("builder flags", ", ".join(key.flags), ", ".join(flags)),
+    )
+
+
+def device_differences(key: EngineKey, here: Place) -> list[str]:
+    """Return how this device differs from what an engine was built for, each in words."""
     if key.capabilities:
-        if here.capability not in key.capabilities:
-            pairs.append(("compute capability", _listed(key.capabilities), here.capability))
-    else:
-        pairs += [
-            (what, getattr(key.place, name), getattr(here, name))
-            for what, name in (
-                ("device", "device"),
-                ("compute capability", "capability"),
-                ("driver", "driver"),
-            )
-        ]
+        if here.capability in key.capabilities:
+            return []
+        return _unequal(("compute capability", ", ".join(key.capabilities), here.capability))
+    built = key.place
+    return _unequal(
+        ("device", built.device, here.device),
+        ("compute capability", built.capability, here.capability),
+        ("driver", built.driver, here.driver),
+    )
+
+
+def refuse_stale(plan: Path, found: list[str]) -> None:
+    """Refuse an engine that was not built for here, given the differences.
+
+    Raises:
+        InferbenchError: There are some (IB-366).
+    """
+    if found:
+        raise InferbenchError(
+            "IB-366", f"the engine {plan} is stale: {'; '.join(found)}", _BUILD_AGAIN
+        )
+
+
+def _unequal(*pairs: tuple[str, str, str]) -> list[str]:
     return [
         f"{what}: built for {was or 'none'}, here {now or 'none'}"
         for what, was, now in pairs
         if was != now
     ]
-
-
-def refuse_stale(
-    plan: Path, key: EngineKey, here: Place, precision: str, flags: tuple[str, ...]
-) -> None:
-    """Refuse an engine that was not built for here.
-
-    Raises:
-        InferbenchError: It differs, and in what (IB-366).
-    """
-    found = differences(key, here, precision, flags)
-    if found:
-        raise InferbenchError(
-            "IB-366",
-            f"the engine {plan} is stale: {'; '.join(found)}",
-            "Build it again: remove the entry from the cache (`inferbench cache --clear`).",
-        )
 
 
 def _read_key(path: Path) -> EngineKey:
@@ -142,12 +146,4 @@ def _read_key(path: Path) -> EngineKey:
 
 
 def _damaged(what: str) -> InferbenchError:
-    return InferbenchError(
-        "IB-367",
-        what,
-        "Build it again: remove the entry from the cache (`inferbench cache --clear`).",
-    )
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    return ", ".join(words)
+    return InferbenchError("IB-367", what, _BUILD_AGAIN)

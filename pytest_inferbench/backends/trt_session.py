@@ -224,7 +224,6 @@ class _Binding:
 
 def _allocator(flavour: Flavour, room: Callable[[str, int], int]) -> Any:
     """Return what TensorRT asks for memory for outputs whose size it learns as it runs."""
-
     base: Any = flavour.trt.IOutputAllocator
 
     class Allocator(base):  # type: ignore[misc]
