@@ -135,7 +135,11 @@ class EngineBuilder:
         self.flavour, self.model, self.request = flavour, model, request
         self.log = make_log(flavour.trt)
         load_plugins(flavour, self.log, request.plugins)
-        self.builder = flavour.trt.Builder(self.log)
+        try:
+            self.builder = flavour.trt.Builder(self.log)
+        except Exception as error:  # TensorRT needs a GPU even to begin
+            said = self.log.errors or [str(error)]
+            raise build_error(f"{flavour.name} {flavour.version}", model.name, said) from error
         self.flags = flavour.precision_flags(request.precision)
         self.parsed: Parsed = parse(
             flavour, self.builder, model, self.log, weak=flavour.weakly_typed

@@ -19,9 +19,9 @@ _NO_GPU = "catchCudaError"  # a builder without a GPU looks for one at every err
 
 QDQ_HINT = (
     "TensorRT takes symmetric Q/DQ graphs with signed zero points of 0 and no quantized biases;"
-    " ONNX Runtime's default is neither. Use the recipe int8-trt: leave the quantization to this"
-    " project (backends of the TensorRT family get it), or quantize with ActivationSymmetric=True,"
-    " QuantizeBias=False and QInt8."
+    ' ONNX Runtime\'s default is neither. Use the recipe int8-trt (quantization scheme "trt"):'
+    " give trt and trt-build the fp32 model, and they make that of it; or quantize with"
+    " ActivationSymmetric=True, QuantizeBias=False and QInt8."
 )
 
 
