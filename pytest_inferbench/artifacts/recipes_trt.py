@@ -15,6 +15,7 @@ from typing import Any
 import numpy.typing as npt
 
 from pytest_inferbench.artifacts.inspect import sha256_of
+from pytest_inferbench.backends.contract import unknown_option
 from pytest_inferbench.backends.device_buffers import Device, find_device, open_device
 from pytest_inferbench.backends.trt_calibration import (
     CacheOwner,
@@ -26,12 +27,18 @@ from pytest_inferbench.backends.trt_calibration import (
 )
 from pytest_inferbench.backends.trt_engine import (
     BUILD_OPTIONS,
+    BuildRequest,
     Built,
     EngineBuilder,
     build_request,
     inspect_engine,
 )
-from pytest_inferbench.backends.trt_flavour import CAPABILITIES, Flavour, find_flavour
+from pytest_inferbench.backends.trt_flavour import (
+    Flavour,
+    default_capabilities,
+    find_flavour,
+    make_log,
+)
 from pytest_inferbench.backends.trt_key import EngineKey, Place, write_key
 from pytest_inferbench.errors import InferbenchError
 
@@ -72,7 +79,7 @@ def build(
     _refuse_unknown(flavour, recipe, way)
     device = find_device()
     builder = EngineBuilder(flavour, model, build_request(precision, options))
-    capabilities = _capabilities(flavour, device, builder.request.capabilities)
+    capabilities = _capabilities(flavour, device, builder.request)
     model_sha256 = sha256_of(model)
     if precision == "int8" and way == "calibrator":
         built = _calibrated(builder, recipe, model_sha256, output, calibration)
@@ -95,8 +102,6 @@ def build(
 
 
 def _refuse_unknown(flavour: Flavour, recipe: Mapping[str, Any], way: str) -> None:
-    from pytest_inferbench.backends.contract import unknown_option
-
     for key in recipe:
         if key not in _KNOWN:
             raise unknown_option(key, _KNOWN)
@@ -114,15 +119,15 @@ def _refuse_unknown(flavour: Flavour, recipe: Mapping[str, Any], way: str) -> No
 
 
 def _capabilities(
-    flavour: Flavour, device: Device | None, asked: tuple[str, ...]
+    flavour: Flavour, device: Device | None, request: BuildRequest
 ) -> tuple[str, ...]:
     """Return what to compile for: nothing where the builder takes the device that it is on."""
-    if asked or not flavour.is_rtx:
-        for each in asked:
+    if request.capabilities or not flavour.is_rtx:
+        for each in request.capabilities:
             flavour.capability(each)
-        return asked
+        return request.capabilities
     if device is None:
-        return CAPABILITIES
+        return default_capabilities(request.precision)
     flavour.capability(device.capability)
     return (device.capability,)
 
@@ -166,8 +171,6 @@ def _inspected(flavour: Flavour, device: Device | None, built: Built) -> dict[st
     """Return the engine's own layers, which only a device that can load it tells."""
     if device is None:
         return {}
-    from pytest_inferbench.backends.trt_flavour import make_log
-
     log = make_log(flavour.trt)
     runtime = flavour.trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(built.plan)

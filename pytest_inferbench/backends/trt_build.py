@@ -12,7 +12,11 @@ from typing import Any, ClassVar
 
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.backends.trt_engine import EngineBuilder, build_request
-from pytest_inferbench.backends.trt_flavour import CAPABILITIES, DISTRIBUTIONS, find_flavour
+from pytest_inferbench.backends.trt_flavour import (
+    DISTRIBUTIONS,
+    default_capabilities,
+    find_flavour,
+)
 from pytest_inferbench.backends.trt_network import specs
 from pytest_inferbench.errors import InferbenchError
 
@@ -20,8 +24,8 @@ from pytest_inferbench.errors import InferbenchError
 class TensorRtBuild(Backend):
     """Builds by TensorRT for RTX; opening is all that it can do.
 
-    Options: ``compute_capabilities`` (8.0, 8.6, 8.9 and 12.0), ``profiles``, ``workspace_mib``,
-    ``builder_level``, ``plugins``.
+    Options: ``compute_capabilities`` (8.0, 8.6, 8.9 and 12.0; the last two at fp8), ``profiles``,
+    ``workspace_mib``, ``builder_level``, ``plugins``.
     """
 
     distributions: ClassVar[Sequence[str]] = DISTRIBUTIONS
@@ -33,7 +37,7 @@ class TensorRtBuild(Backend):
         given = {key: value for key, value in options.items() if key != "fused_nms"}
         request = build_request(precision, given)
         flavour = find_flavour(only_rtx=True)
-        capabilities = request.capabilities or CAPABILITIES
+        capabilities = request.capabilities or default_capabilities(precision)
         for capability in capabilities:  # misspelt ones are found before the first minute is spent
             flavour.capability(capability)
         builder = EngineBuilder(flavour, Path(artifact), request)

@@ -81,6 +81,11 @@ def build_error(runtime: str, what: str, said: Sequence[str]) -> InferbenchError
     hint = ""
     if any(word in lower for word in _QDQ_WORDS):
         hint = QDQ_HINT
+    elif "hw-specific datatypes" in lower:
+        hint = (
+            "Devices of that compute capability have no arithmetic of that type: leave the"
+            " capability out of compute_capabilities, or the precision out."
+        )
     elif "no runners that implement" in lower:
         hint = (
             "This TensorRT parses that layer and has no kernel for it there. If it suppresses boxes"

@@ -28,6 +28,8 @@ DISTRIBUTIONS = (
 CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 """The compute capabilities that TensorRT for RTX compiles for unless it is told others."""
 
+_WITH_FP8 = ("8.9", "12.0")  # the others have no such arithmetic, and nothing is built for them
+
 _FLAGS = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8", "fp8": "FP8"}
 
 
@@ -76,6 +78,11 @@ class Flavour:
                 f"It can for {has}.",
             )
         return names[f"SM{text.replace('.', '')}"]
+
+
+def default_capabilities(precision: str) -> tuple[str, ...]:
+    """Return what is compiled for where nothing is asked: what has the precision at all."""
+    return _WITH_FP8 if precision == "fp8" else CAPABILITIES
 
 
 def dotted(name: str) -> str:

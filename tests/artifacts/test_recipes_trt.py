@@ -12,6 +12,7 @@ from pytest_inferbench.backends.device_buffers import find_device
 from pytest_inferbench.backends.trt import TensorRt
 from pytest_inferbench.backends.trt_key import key_file, read_plan
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.worker.client import Limits, launch
 
 pytest.importorskip("tensorrt_rtx_bindings")
 
@@ -116,3 +117,22 @@ def test_weights_beside_the_model_are_found(split_detector, tmp_path):
     plan = tmp_path / "split.plan"
     facts = build({"precision": "fp32"}, str(split_detector), str(plan), {})
     assert facts["plan_bytes"] > split_detector.with_name("weights.bin").stat().st_size
+
+
+def test_a_worker_builds_an_engine_and_another_refuses_it_by_code(detector, tmp_path):
+    plan = tmp_path / "model.plan"
+    worker = launch(limits=Limits(), modules=["pytest_inferbench.artifacts.recipes_trt"])
+    try:
+        fields = {"family": "trt", "recipe": {"precision": "fp32"}, "model": str(detector)}
+        facts = worker.call("build", {**fields, "output": str(plan)}, {}).fields
+    finally:
+        worker.close()
+    assert facts["plan_bytes"] == plan.stat().st_size
+    adapter = "pytest_inferbench.backends.trt:TensorRt"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    worker = launch(limits=Limits(), modules=[adapter.partition(":")[0]])
+    try:
+        with pytest.raises(InferbenchError, match="IB-367"):
+            worker.call("open", {"backend_module": adapter, "artifact": str(plan)})
+    finally:
+        worker.close()

@@ -159,6 +159,40 @@ def test_a_graph_that_is_not_quantized_is_no_int8(detector):
     assert "int8-trt" in error.hint
 
 
+@pytest.fixture
+def eight_bit_floats(tmp_path):
+    """A convolution between Q/DQ nodes of fp8."""
+    kernel = np.random.default_rng(1).normal(0, 0.2, (16, 16, 3, 3)).astype(np.float32)
+    scale = numpy_helper.from_array(np.array(0.05, np.float32), "scale")
+    zero = helper.make_tensor("zero", TensorProto.FLOAT8E4M3FN, [], [0.0])
+    nodes = [
+        helper.make_node(op, [x, "scale", "zero"], [y], name=y)
+        for op, x, y in (
+            ("QuantizeLinear", "x", "xq"),
+            ("DequantizeLinear", "xq", "xd"),
+            ("QuantizeLinear", "w", "wq"),
+            ("DequantizeLinear", "wq", "wd"),
+        )
+    ]
+    nodes.append(helper.make_node("Conv", ["xd", "wd"], ["y"], name="conv"))
+    inputs, outputs = [tensor("x", [1, 16, 16, 16])], [tensor("y", [1, 16, 14, 14])]
+    weights = [numpy_helper.from_array(kernel, "w"), scale, zero]
+    graph = helper.make_graph(nodes, "eight", inputs, outputs, weights)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 19)])
+    onnx.save(model, tmp_path / "eight.onnx")
+    return str(tmp_path / "eight.onnx")
+
+
+def test_fp8_compiles_where_there_is_fp8_and_says_where_there_is_none(eight_bit_floats):
+    facts = opened(eight_bit_floats, {}, "fp8").describe()
+    assert list(facts["capabilities"]) == ["8.9", "12.0"]
+    assert facts["precisions"] == {"fp8": 1}
+    error = refused(eight_bit_floats, {"compute_capabilities": ["8.6", "8.9"]}, "fp8")
+    assert error.code == "IB-365"
+    assert "does not compile for 8.6; compiles for 8.9" in error.message
+    assert "no arithmetic of that type" in error.hint
+
+
 def test_every_node_that_cannot_be_parsed_is_named(saved):
     nodes = [
         helper.make_node("NoSuchOp", ["x"], ["a"], name="first"),
