@@ -1,9 +1,10 @@
 """Puts non-maximum suppression into a detector's graph: takes an ONNX model, gives another.
 
 What comes out is one output in the layout ``end-to-end``: [batch, detections, 6] with corners,
-score and class, padded with rows of score 0. Either TensorRT's plugin does it, `EfficientNMS_TRT`,
-or ONNX's own operators do, which TensorRT fuses into a layer of its own where it has no such
-plugin, and which every other runtime can run too. Both suppress by class. Runs where onnx is.
+score and class, padded with rows of score 0. Three ways: TensorRT's plugin `EfficientNMS_TRT`;
+ONNX's `NonMaxSuppression`, which newer TensorRT has as a layer of its own; and a loop over plain
+operators, for a TensorRT that has neither. The last two run on every other runtime too. All
+suppress by class. Runs where onnx is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from pytest_inferbench.errors import InferbenchError
 
-WAYS = ("plugin", "layer")
+WAYS = ("plugin", "layer", "loop")
 OUTPUT = "detections"
 _DOMAIN = "fused_nms"  # the prefix of every tensor and node that is added
 
@@ -28,12 +29,15 @@ class Suppression:
         confidence: Boxes with a smaller score are left out.
         iou: Above which overlap the worse of two boxes goes.
         max_detections: The most that are kept of an image.
+        candidates: How many of an image's best boxes the loop looks at: it compares each with
+            each. The other ways look at all of them.
     """
 
     layout: str
     confidence: float = 0.001
     iou: float = 0.7
     max_detections: int = 300
+    candidates: int = 1024
 
 
 def append_nms(model: Any, wanted: Suppression, way: str = "plugin") -> Any:
@@ -42,7 +46,7 @@ def append_nms(model: Any, wanted: Suppression, way: str = "plugin") -> Any:
     Args:
         model: An `onnx.ModelProto` with one output in fp32.
         wanted: The layout of that output, and what to keep.
-        way: ``plugin`` or ``layer``.
+        way: One of `WAYS`.
 
     Raises:
         InferbenchError: The model's output is not such a table (IB-374).
@@ -59,10 +63,12 @@ def append_nms(model: Any, wanted: Suppression, way: str = "plugin") -> Any:
     anchors, classes = _checked(fused, wanted.layout)
     graph = _Graph(fused)
     boxes, scores = _columns(graph, fused.graph.output[0].name, wanted.layout, classes)
-    put = _plugin if way == "plugin" else _layer
-    put(graph, boxes, scores, wanted, anchors, classes)
+    {"plugin": _plugin, "layer": _layer, "loop": _loop}[way](
+        graph, boxes, scores, wanted, anchors, classes
+    )
     batch = fused.graph.output[0].type.tensor_type.shape.dim[0]
-    most = wanted.max_detections if way == "plugin" else _most(wanted, anchors, classes)
+    candidates = wanted.candidates if way == "loop" else anchors * classes
+    most = wanted.max_detections if way == "plugin" else _most(wanted, anchors, classes, candidates)
     shape = [batch.dim_param or batch.dim_value or None, most, 6]
     del fused.graph.output[:]
     fused.graph.output.append(
@@ -178,25 +184,130 @@ def _layer(
         "Reshape",
         [graph.node("Mul", [by_class, mask]), graph.constant([0, classes * anchors], "int64")],
     )
-    count = graph.constant([_most(wanted, anchors, classes)], "int64")
-    best, at = graph.nodes("TopK", [flat, count], [f"{_DOMAIN}/best", f"{_DOMAIN}/at"], axis=1)
+    most = _most(wanted, anchors, classes, anchors * classes)
+    best, at = _best(graph, flat, most, "kept")
+    labels, chosen = _of_flat(graph, at, boxes, anchors)
+    _joined(graph, chosen, best, graph.node("Cast", [labels], to=1))
+
+
+def _loop(
+    graph: _Graph, boxes: str, scores: str, wanted: Suppression, anchors: int, classes: int
+) -> None:
+    """Find what greedy suppression keeps, as the one set that is in keeping with itself.
+
+    A box stays if no better one that stays suppresses it. Begun with all and repeated until
+    nothing changes, that ends with just those which the greedy way keeps, in as many rounds as the
+    longest chain of boxes that suppress each other.
+    """
+    count = min(wanted.candidates, anchors * classes)
+    by_class = graph.node("Transpose", [scores], perm=[0, 2, 1])
+    size = graph.constant([0, classes * anchors], "int64")
+    best, at = _best(graph, graph.node("Reshape", [by_class, size]), count, "candidates")
+    labels, chosen = _of_flat(graph, at, boxes, anchors)
+    over = _suppresses(graph, chosen, labels, wanted.iou, count)
+    above = graph.node("Greater", [best, graph.constant(wanted.confidence, "float32")])
+    valid = graph.node(
+        "Unsqueeze", [graph.node("Cast", [above], to=1), graph.constant([1], "int64")]
+    )
+    kept = graph.node(
+        "Loop",
+        [graph.constant(count, "int64"), graph.constant(True, "bool"), valid],
+        body=_round(over, valid, count),
+    )
+    staying = graph.node("Mul", [best, graph.node("Squeeze", [kept, graph.constant([1], "int64")])])
+    most = _most(wanted, anchors, classes, count)
+    final, rows = _best(graph, staying, most, "kept")
+    label = graph.node("GatherElements", [labels, rows], axis=1)
+    _joined(graph, _boxes_at(graph, chosen, rows), final, graph.node("Cast", [label], to=1))
+
+
+def _suppresses(graph: _Graph, boxes: str, labels: str, iou: float, count: int) -> str:
+    """Return, as 1 and 0, whether each box (row), if it stays, suppresses each other (column)."""
+    import numpy as np
+
+    one, two = graph.constant([1], "int64"), graph.constant([2], "int64")
+
+    def against(name: str, values: str) -> str:
+        return graph.node(
+            name, [graph.node("Unsqueeze", [values, two]), graph.node("Unsqueeze", [values, one])]
+        )
+
+    names = [f"{_DOMAIN}/{side}" for side in ("x1", "y1", "x2", "y2")]
+    graph.nodes("Split", [boxes, graph.constant([1] * 4, "int64")], names, axis=2)
+    x1, y1, x2, y2 = (graph.node("Squeeze", [name, two]) for name in names)
+    nothing = graph.constant(0, "float32")
+    axes = ((x1, x2), (y1, y2))
+
+    def length(end: str, start: str) -> str:
+        return graph.node("Max", [graph.node("Sub", [end, start]), nothing])
+
+    sides = [length(end, start) for start, end in axes]
+    overlaps = [length(against("Min", end), against("Max", start)) for start, end in axes]
+    shared = graph.node("Mul", overlaps)
+    joint = graph.node("Sub", [against("Add", graph.node("Mul", sides)), shared])
+    # multiplied out, so that two boxes without area are not 0 / 0
+    limit = graph.node("Mul", [joint, graph.constant(iou, "float32")])
+    over = graph.node("And", [graph.node("Greater", [shared, limit]), against("Equal", labels)])
+    better = graph.constant(np.triu(np.ones((count, count)), 1), "float32")
+    return graph.node("Mul", [graph.node("Cast", [over], to=1), better])
+
+
+def _round(over: str, valid: str, count: int) -> Any:
+    """Return the body of the loop: which boxes stay, given which stayed a round before."""
+    from onnx import TensorProto, helper
+
+    def value(name: str, dtype: int, shape: list[Any]) -> Any:
+        return helper.make_tensor_value_info(name, dtype, shape)
+
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["stayed", over], ["hits"]),
+        node("Constant", [], ["half"], value_float=0.5),
+        node("Less", ["hits", "half"], ["free"]),
+        node("Cast", ["free"], ["freed"], to=1),
+        node("Mul", ["freed", valid], ["stay"]),
+        node("Sub", ["stay", "stayed"], ["changed"]),
+        node("Abs", ["changed"], ["change"]),
+        node("ReduceMax", ["change"], ["largest"], keepdims=0),
+        node("Greater", ["largest", "half"], ["again"]),
+    ]
+    shape = [None, 1, count]
+    return helper.make_graph(
+        nodes,
+        "round",
+        [
+            value("round", TensorProto.INT64, []),
+            value("go_on", TensorProto.BOOL, []),
+            value("stayed", TensorProto.FLOAT, shape),
+        ],
+        [value("again", TensorProto.BOOL, []), value("stay", TensorProto.FLOAT, shape)],
+    )
+
+
+def _best(graph: _Graph, scores: str, count: int, name: str) -> tuple[str, str]:
+    """Return the best scores of each image, best first, and where they are."""
+    names = [f"{_DOMAIN}/{name}", f"{_DOMAIN}/{name}_at"]
+    best, at = graph.nodes("TopK", [scores, graph.constant([count], "int64")], names, axis=1)
+    return best, at
+
+
+def _of_flat(graph: _Graph, at: str, boxes: str, anchors: int) -> tuple[str, str]:
+    """Return the labels and boxes of places in a flat table of classes by anchors."""
     per_class = graph.constant(anchors, "int64")
     label = graph.node("Div", [at, per_class])
     anchor = graph.node("Sub", [at, graph.node("Mul", [label, per_class])])
-    rows = graph.node(
-        "Expand",
-        [
-            graph.node("Unsqueeze", [anchor, graph.constant([2], "int64")]),
-            graph.constant([1, 1, 4], "int64"),
-        ],
-    )
-    chosen = graph.node("GatherElements", [boxes, rows], axis=1)
-    _joined(graph, chosen, best, graph.node("Cast", [label], to=1))
+    return label, _boxes_at(graph, boxes, anchor)
 
 
-def _most(wanted: Suppression, anchors: int, classes: int) -> int:
+def _boxes_at(graph: _Graph, boxes: str, rows: str) -> str:
+    wide = graph.node("Unsqueeze", [rows, graph.constant([2], "int64")])
+    rows_of_four = graph.node("Expand", [wide, graph.constant([1, 1, 4], "int64")])
+    return graph.node("GatherElements", [boxes, rows_of_four], axis=1)
+
+
+def _most(wanted: Suppression, anchors: int, classes: int, candidates: int) -> int:
     """Return how many rows there can be."""
-    return min(wanted.max_detections, classes * anchors)
+    return min(wanted.max_detections, classes * anchors, candidates)
 
 
 def _joined(graph: _Graph, boxes: str, scores: str, labels: str) -> None:

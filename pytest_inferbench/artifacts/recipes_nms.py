@@ -12,7 +12,7 @@ from typing import Any
 from pytest_inferbench.artifacts.fused_nms import Suppression, append_nms, table_size
 from pytest_inferbench.backends.contract import unknown_option
 
-_KNOWN = ("precision", "way", "layout", "confidence", "iou", "max_detections")
+_KNOWN = ("precision", "way", "layout", "confidence", "iou", "max_detections", "candidates")
 _LARGE_BYTES = 1 << 30  # above it weights go beside the file, well below protobuf's 2 GiB
 
 
@@ -25,8 +25,8 @@ def build(
     """Write a model that suppresses by itself, and return facts about it.
 
     Args:
-        recipe: ``way`` ("plugin", "layer"), ``layout`` (found by the output's shape if "auto"),
-            ``confidence``, ``iou``, ``max_detections``.
+        recipe: ``way`` ("plugin", "layer", "loop"), ``layout`` (found by the output's shape if
+            "auto"), ``confidence``, ``iou``, ``max_detections``, ``candidates``.
         model_path: The detector, at whatever precision.
         output_path: The file to write.
         calibration: Not used.

@@ -89,7 +89,7 @@ def build_error(runtime: str, what: str, said: Sequence[str]) -> InferbenchError
     elif "no runners that implement" in lower:
         hint = (
             "This TensorRT parses that layer and has no kernel for it there. If it suppresses boxes"
-            " (NonMaxSuppression), leave that to the host."
+            ' (NonMaxSuppression), set fused_nms = "loop", or leave that to the host.'
         )
     elif "cuda runtime" in lower:
         hint = "It needs a working GPU and driver; the backend trt-build needs neither."
@@ -113,8 +113,8 @@ def _hint(faults: Sequence[ParserFault]) -> str:
     missing = sorted({fault.op for fault in faults if fault.lacks_plugin})
     if "EfficientNMS_TRT" in missing:
         return (
-            'This TensorRT has no such plugin: set fused_nms = "layer", which uses ONNX\'s own'
-            " NonMaxSuppression, or leave suppression to the host."
+            'This TensorRT has no such plugin: set fused_nms = "layer" (NonMaxSuppression) or'
+            ' "loop" (plain operators), or leave suppression to the host.'
         )
     if missing:
         return (

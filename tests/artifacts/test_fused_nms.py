@@ -63,8 +63,9 @@ def test_the_defaults_are_those_of_the_host():
     assert wanted.max_detections == detection.MAX_DETECTIONS
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(
+    way=st.sampled_from(["layer", "loop"]),
     layout=st.sampled_from(["yolov8", "yolov5"]),
     batch=st.integers(1, 3),
     seed=st.integers(0, 2**31),
@@ -72,10 +73,10 @@ def test_the_defaults_are_those_of_the_host():
     confidence=st.floats(0.001, 0.95),
     most=st.integers(1, 60),
 )
-def test_the_layer_keeps_what_the_host_keeps(layout, batch, seed, iou, confidence, most):
+def test_the_graph_keeps_what_the_host_keeps(way, layout, batch, seed, iou, confidence, most):
     wanted = Suppression(layout, confidence, iou, most)
     raw = table(layout, batch, seed)
-    fused = run(append_nms(passing(shape_of(layout)), wanted, "layer"), raw)
+    fused = run(append_nms(passing(shape_of(layout)), wanted, way), raw)
     assert fused.shape == (batch, most, 6)
     for image in range(batch):
         host = detection.decode(raw[image], layout, CLASSES, confidence)
@@ -88,10 +89,11 @@ def test_the_layer_keeps_what_the_host_keeps(layout, batch, seed, iou, confidenc
         assert (fused[image, len(kept.scores) :, 4] == 0).all()
 
 
-def test_where_nothing_is_above_the_confidence_all_rows_are_padding():
+@pytest.mark.parametrize("way", ["layer", "loop"])
+def test_where_nothing_is_above_the_confidence_all_rows_are_padding(way):
     raw = table("yolov8", 1, 0)
     raw[:, 4:] = 0
-    fused = run(append_nms(passing(shape_of("yolov8")), Suppression("yolov8"), "layer"), raw)
+    fused = run(append_nms(passing(shape_of("yolov8")), Suppression("yolov8"), way), raw)
     assert (fused[..., 4] == 0).all()
     assert len(detection.decode(fused[0], "end-to-end", CLASSES).scores) == 0
 
@@ -104,7 +106,7 @@ def test_there_are_no_more_rows_than_candidates():
     assert run(model, table("yolov8", 2, 1)).shape == (2, CLASSES * ANCHORS, 6)
 
 
-@pytest.mark.parametrize("way", ["plugin", "layer"])
+@pytest.mark.parametrize("way", ["plugin", "layer", "loop"])
 def test_the_model_that_was_given_stays_as_it_is(way):
     model = passing(shape_of("yolov8"))
     before = model.SerializeToString()
@@ -152,6 +154,26 @@ def test_what_is_no_table_of_boxes_is_refused(model, layout):
     assert caught.value.code == "IB-374"
 
 
+def test_the_loop_follows_a_chain_to_its_end():
+    """Each box suppresses the next alone, so that every second one stays."""
+    wanted = Suppression("yolov8", 0.01, 0.3)
+    raw = np.zeros((1, 4 + CLASSES, ANCHORS), np.float32)
+    raw[0, 0], raw[0, 1], raw[0, 2:4] = 5.0 * np.arange(ANCHORS), 8, 10
+    raw[0, 4] = np.linspace(0.9, 0.1, ANCHORS)
+    fused = run(append_nms(passing(shape_of("yolov8")), wanted, "loop"), raw)[0]
+    kept = fused[fused[:, 4] > 0]
+    np.testing.assert_allclose(kept[:, 0] + 5, 10.0 * np.arange(ANCHORS // 2), atol=1e-4)
+
+
+def test_the_loop_compares_no_more_than_the_best_candidates():
+    model = append_nms(passing(shape_of("yolov8")), Suppression("yolov8", candidates=16), "loop")
+    raw = table("yolov8", 1, 3)
+    fused = run(model, raw)
+    assert fused.shape == (1, 16, 6)
+    best = np.sort(raw[0, 4:].ravel())[-16:]
+    assert fused[fused[..., 4] > 0][:, 4].min() >= best[0]
+
+
 def test_the_recipe_finds_the_layout_and_writes_a_model(tmp_path):
     onnx.save(passing(shape_of("yolov5")), tmp_path / "in.onnx")
     recipe = {"precision": "fp16", "way": "layer", "iou": 0.5, "max_detections": 20}
@@ -160,6 +182,18 @@ def test_the_recipe_finds_the_layout_and_writes_a_model(tmp_path):
     assert run(onnx.load(tmp_path / "out.onnx"), table("yolov5", 1, 2)).shape == (1, 20, 6)
     with pytest.raises(InferbenchError, match="did you mean 'iou'"):
         recipes_nms.build({"ious": 1}, str(tmp_path / "in.onnx"), str(tmp_path / "x.onnx"), {})
+
+
+def test_a_tensorrt_without_plugin_and_layer_compiles_the_loop(tmp_path):
+    pytest.importorskip("tensorrt_rtx_bindings")
+    from pytest_inferbench.backends.trt_build import TensorRtBuild
+
+    model = append_nms(passing(shape_of("yolov8")), Suppression("yolov8"), "loop")
+    onnx.save(model, tmp_path / "m.onnx")
+    backend = TensorRtBuild()
+    backend.open(str(tmp_path / "m.onnx"), {"compute_capabilities": ["8.6"]}, "fp32")
+    assert backend.describe()["capabilities"]["8.6"]["plan_bytes"] > 0
+    assert backend.outputs[0].name == OUTPUT
 
 
 def test_a_tensorrt_without_the_plugin_says_what_to_use_instead(tmp_path):
@@ -172,4 +206,4 @@ def test_a_tensorrt_without_the_plugin_says_what_to_use_instead(tmp_path):
         TensorRtBuild().open(str(tmp_path / "m.onnx"), {"compute_capabilities": ["8.6"]}, "fp32")
     assert caught.value.code == "IB-362"
     assert "[EfficientNMS_TRT]" in caught.value.message
-    assert "layer" in caught.value.hint
+    assert "loop" in caught.value.hint

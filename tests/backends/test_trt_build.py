@@ -269,7 +269,7 @@ def test_a_refusal_says_for_what_it_compiles_and_for_what_not(saved):
     error = refused(path, {"compute_capabilities": ["8.6", "8.9"]})
     assert error.code == "IB-365"
     assert "does not compile for 8.6, 8.9; compiles for none" in error.message
-    assert "leave that to the host" in error.hint
+    assert 'fused_nms = "loop"' in error.hint
 
 
 def test_a_worker_builds_too(detector, tmp_path):

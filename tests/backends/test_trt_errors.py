@@ -49,6 +49,7 @@ def test_an_operator_that_nothing_implements_is_named():
     assert "nor a plugin Nope" in parse_error("t", "m", [ParserFault(0, "n", "Nope", said)]).hint
     fused = parse_error("t", "m", [ParserFault(0, "n", "EfficientNMS_TRT", said)]).hint
     assert 'fused_nms = "layer"' in fused
+    assert '"loop"' in fused
 
 
 def test_what_is_only_said_for_want_of_a_gpu_is_left_out_unless_it_is_all():
