@@ -62,7 +62,11 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
     steps = steps_for(
         info.family,
         cell.precision,
-        {**msgspec.structs.asdict(quantization), **info.recipe_options},
+        {
+            **msgspec.structs.asdict(quantization),
+            **info.recipe_options,
+            "engine": users_options(gate.settings.backends.get(cell.backend, {})),
+        },
         gate.environments[cell.environment].distributions,
     )
     made = Artifact(str(task.facts.path), task.facts.sha256)

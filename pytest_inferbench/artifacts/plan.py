@@ -18,7 +18,18 @@ REVISION = 3
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")
-_OPTIONS = ("method", "exclude", "scheme", "openvino", "trt")
+_OPTIONS = ("method", "exclude", "scheme", "openvino", "trt", "engine")
+
+ENGINE_OPTIONS = (
+    "profiles",
+    "workspace_mib",
+    "builder_level",
+    "timing_cache",
+    "compute_capabilities",
+    "plugins",
+    "calibration_cache",
+)
+"""What of a TensorRT backend's own options decides what is built."""
 
 Place = Literal["graph", "target"]
 """Where a step is built: "graph" where onnx and ONNX Runtime are, the default environment first;
@@ -60,6 +71,15 @@ _Options = Mapping[str, object]
 _Versions = Mapping[str, str]
 _GRAPH = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
+_TENSORRT = (
+    "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "tensorrt-rtx",
+    "tensorrt-rtx-cu13-bindings",
+    "tensorrt-rtx-cu13-libs",
+)
+
 
 def steps_for(
     family: str, precision: str, options: _Options, versions: _Versions | None = None
@@ -69,7 +89,8 @@ def steps_for(
     Args:
         family: A backend's family.
         precision: One of the precisions.
-        options: The model's ``quantization`` and the backend's ``scheme``.
+        options: The model's ``quantization``, the backend's ``scheme``, and as ``engine`` the
+            user's own options of the backend.
         versions: What is installed in the cell's environment.
 
     Raises:
@@ -148,6 +169,55 @@ def _openvino(precision: str, options: _Options, versions: _Versions) -> Steps:
     )
 
 
+def _trt_graph(precision: str, options: _Options, versions: _Versions) -> Steps:
+    """A graph that computes in its own types, suppressing boxes by itself if that is asked."""
+    made: Steps = ()
+    if precision not in ("fp32", "tf32"):
+        made = _graph(precision, {**options, "scheme": "trt"}, versions)
+    return (*made, *_fused(precision, options))
+
+
+def _trt(precision: str, options: _Options, versions: _Versions) -> Steps:
+    """An engine: of the graph as it is where flags or a calibrator choose the precision."""
+    flags = versions.get("tensorrt", "").partition(".")[0] in ("8", "9", "10")
+    calibrator = flags and precision == "int8" and options.get("trt") == "calibrator"
+    if flags and (precision in ("fp16", "bf16") or calibrator):
+        graph = _fused(precision, options)
+    else:
+        graph = _trt_graph(precision, options, versions)
+    engine = _engine(options)
+    engine_parameters = {key: engine[key] for key in ENGINE_OPTIONS if key in engine}
+    if precision == "int8":
+        engine_parameters["int8"] = options.get("trt", "qdq")
+    return (
+        *graph,
+        Recipe(
+            "trt",
+            precision,
+            engine_parameters,
+            place="target",
+            file_name="model.plan",
+            keyed_by=_TENSORRT,
+            calibrated=calibrator,
+            on_device=True,
+        ),
+    )
+
+
+def _fused(precision: str, options: _Options) -> Steps:
+    way = _engine(options).get("fused_nms", False)
+    if not way:
+        return ()
+    return (
+        Recipe("nms", precision, {"way": "plugin" if way is True else way}, keyed_by=("onnx",)),
+    )
+
+
+def _engine(options: _Options) -> Mapping[str, Any]:
+    found = options.get("engine", {})
+    return found if isinstance(found, Mapping) else {}
+
+
 _Maker = Callable[[str, _Options, _Versions], Steps]
 _FAMILIES: Mapping[str, Mapping[str, _Maker]] = {
     "ort": {
@@ -161,6 +231,8 @@ _FAMILIES: Mapping[str, Mapping[str, _Maker]] = {
         "fp16": _openvino,
         "int8": _openvino,
     },
+    "trt": dict.fromkeys(("fp32", "tf32", "fp16", "bf16", "int8", "fp8"), _trt),
+    "trt-build": dict.fromkeys(("fp32", "tf32", "fp16", "bf16", "int8", "fp8"), _trt_graph),
     # The adapter converts as it opens, or a service runs what it runs.
     "torch": dict.fromkeys(("fp32", "tf32", "fp16", "bf16"), _as_it_is),
     "http": dict.fromkeys(("fp32", "tf32", "fp16", "bf16", "int8", "fp8"), _as_it_is),

@@ -67,9 +67,11 @@ class Backend(ABC):
         inputs: What it takes, once open.
         outputs: What it gives, once open.
         distributions: Packages whose versions belong to its results.
+        runs: Whether it can infer; one that only builds has nothing to do but `open`.
     """
 
     distributions: ClassVar[Sequence[str]] = ()
+    runs: ClassVar[bool] = True
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     _is_open = False
