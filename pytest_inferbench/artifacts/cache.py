@@ -151,6 +151,18 @@ class ArtifactCache:
                 with self.explained({}), _locked(folder):
                     _clear(folder)
 
+    def sweep(self) -> None:
+        """Remove what interrupted builds left, unless somebody builds that entry just now."""
+        left = {path.name.split(".")[1] for path in self.root.glob("??/.*.*") if path.is_dir()}
+        for folder in (self._folder(key) for key in left if _is_key(key)):
+            with self.explained({}):
+                fd = open_lock(Path(f"{folder}.lock"))
+                try:
+                    for path in _parts(folder)[:-1] if try_lock(fd) else ():
+                        shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(fd)
+
     def total_bytes(self) -> int:
         """The size of everything below the root, interrupted builds included."""
         return _size_bytes(self.root)
