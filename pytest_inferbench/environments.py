@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.settings.schema import EnvironmentSettings, Settings
 
-_ALSO_RECORDED = ("numpy", "onnx")
+_ALSO_RECORDED = ("numpy", "onnx", "nncf")
 _HERE_S = 60.0
 _THERE_S = 30.0
 
@@ -53,9 +53,33 @@ def environment_facts(
         return [default]
     with ThreadPoolExecutor(len(settings.environments)) as pool:  # a silent host costs its own time
         declared = pool.map(
-            lambda item: _declared(*item, default, names), settings.environments.items()
+            lambda item: _declared(item[0], item[1], default, names), settings.environments.items()
         )
         return [default, *declared]
+
+
+def check_hardware(
+    environment: str, declared: str | None, found: Iterable[str], host: str | None
+) -> None:
+    """Refuse a machine that is not what the settings say.
+
+    Args:
+        environment: Its name.
+        declared: The hardware id in the settings, if any.
+        found: The ids of the machine.
+        host: How `ssh` reaches it; None for this one.
+
+    Raises:
+        InferbenchError: IB-208.
+    """
+    ids = tuple(found)
+    if declared is not None and declared not in ids:
+        raise InferbenchError(
+            "IB-208",
+            f"environments.{environment}.hardware says {declared}, and"
+            f" {host or 'this machine'} is {', '.join(ids)}",
+            "Correct it; `inferbench doctor` prints the ids of the machine it runs on.",
+        )
 
 
 def _declared(

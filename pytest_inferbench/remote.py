@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.environments import check_hardware
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ _REVISION = 1  # raised when entries that were sent would be laid out otherwise
 Told = Callable[[float, str], None]
 
 
+def _silent(_passed_s: float, _how_far: str) -> None:
+    pass
+
+
 class RemoteEntry:
     """A verified folder in the cache of another host.
 
@@ -37,11 +42,11 @@ class RemoteEntry:
         built: Whether it was built, or sent, just now.
     """
 
-    def __init__(self, fields: Mapping[str, Any], *, built: bool | None = None) -> None:
+    def __init__(self, fields: Mapping[str, Any]) -> None:
         self.folder = PurePosixPath(fields["folder"])
         self.sha256: Mapping[str, str] = fields["files"]
         self.facts: Mapping[str, Any] = fields["facts"]
-        self.built: bool = fields["built"] if built is None else built
+        self.built: bool = fields["built"]
 
 
 class RemoteCache:
@@ -51,7 +56,9 @@ class RemoteCache:
         sent_bytes: How much was sent through this object.
     """
 
-    def __init__(self, worker: AnyWorker, environment: str, wait_s: float, told: Told) -> None:
+    def __init__(
+        self, worker: AnyWorker, environment: str, wait_s: float, told: Told = _silent
+    ) -> None:
         """Take a worker.
 
         Args:
@@ -61,12 +68,8 @@ class RemoteCache:
             told: Called with the seconds passed and how far it is.
         """
         self.sent_bytes = 0
-        self._worker, self._environment, self._wait_s, self._told = (
-            worker,
-            environment,
-            wait_s,
-            told,
-        )
+        self._worker, self._environment = worker, environment
+        self._wait_s, self._told = wait_s, told
 
     def send(
         self, folder: Path, names: Sequence[str], describe: Mapping[str, object]
@@ -98,13 +101,18 @@ class RemoteCache:
                 self._told(time.monotonic() - started, far)
         return RemoteEntry(self._call("cache_finish", {"files": files}))
 
+    def find(self, key: str) -> RemoteEntry | None:
+        """Return an entry, if it is there and as it was written."""
+        found = self._call("cache_find", {"key": key})
+        return RemoteEntry(found) if found["folder"] else None
+
     def build(
         self,
         key: str,
         describe: Mapping[str, object],
         file_name: str,
         build: Mapping[str, object],
-        calibration: Callable[[], Mapping[str, Any]] = dict,
+        calibration: Mapping[str, Any],
     ) -> RemoteEntry:
         """Have an entry that is built there, if it is not there already.
 
@@ -114,19 +122,16 @@ class RemoteCache:
             file_name: The file to build.
             build: The fields of the worker's verb `build`, its output apart; the model's path is
                 one on that host.
-            calibration: Gives the arrays for it; asked, and sent, only when it must be built.
+            calibration: Arrays for it; `find` first, so that they are not sent in vain.
 
         Raises:
             InferbenchError: It could not be built.
         """
-        found = self._call("cache_find", {"key": key})
-        if found["folder"]:
-            return RemoteEntry(found)
         fields = {"key": key, "describe": dict(describe), "file_name": file_name}
         reply = self._worker.call(
             "cache_build",
             {**fields, "build": dict(build)},
-            calibration(),
+            calibration,
             timeout_s=self._wait_s,
             on_wait=lambda passed_s: self._told(passed_s, ""),
         )
@@ -176,31 +181,13 @@ def remote_cache(
         InferbenchError: It cannot be reached (IB-305), or is not what it was declared to be
             (IB-208).
     """
+    declared = gate.settings.environments[environment]
     with gate.launch(environment, modules) as worker:
-        check_hardware(
-            environment,
-            gate.settings.environments[environment].hardware,
-            worker.call("hardware").fields,
-        )
+        found = worker.call("hardware").fields
+        check_hardware(environment, declared.hardware, (found["cpu"], *found["gpus"]), declared.ssh)
         wait_s = gate.settings.worker.build_timeout_s
         progress = gate.progress(f"environment {environment}: {what}")
         yield RemoteCache(worker, environment, wait_s, progress)
-
-
-def check_hardware(environment: str, declared: str | None, found: Mapping[str, Any]) -> None:
-    """Refuse a host that is not what the settings say.
-
-    Raises:
-        InferbenchError: IB-208.
-    """
-    ids = (found["cpu"], *found["gpus"])
-    if declared is not None and declared not in ids:
-        raise InferbenchError(
-            "IB-208",
-            f"environments.{environment}.hardware says {declared}, and its machine is"
-            f" {', '.join(ids)}",
-            "Correct it; `inferbench doctor` prints the ids of a machine.",
-        )
 
 
 def _chunks(path: Path) -> Iterator[tuple[int, bytes]]:
