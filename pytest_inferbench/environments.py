@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
@@ -17,12 +16,13 @@ from pytest_inferbench.matrix import EnvironmentFacts
 from pytest_inferbench.worker.facts import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.settings.schema import EnvironmentSettings, Settings
 
 _ALSO_RECORDED = ("numpy", "onnx", "nncf")
+_PARCEL = "inferbench_environments"
 _HERE_S = 60.0
 _THERE_S = 30.0
 
@@ -51,11 +51,23 @@ def environment_facts(
     )
     if not settings.environments:
         return [default]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(len(settings.environments)) as pool:  # a silent host costs its own time
         declared = pool.map(
             lambda item: _declared(item[0], item[1], default, names), settings.environments.items()
         )
         return [default, *declared]
+
+
+def send_facts(environments: Iterable[EnvironmentFacts], parcel: dict[str, Any]) -> None:
+    """Put facts among what a process of a parallel session is given, as plain types."""
+    parcel[_PARCEL] = [dataclasses.asdict(facts) for facts in environments]
+
+
+def facts_sent(parcel: Mapping[str, Any]) -> tuple[EnvironmentFacts, ...]:
+    """Return what `send_facts` put there; nothing where it did not."""
+    return tuple(EnvironmentFacts(**plain) for plain in parcel.get(_PARCEL, ()))
 
 
 def check_hardware(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
-from pytest_inferbench.environments import check_hardware, environment_facts
+from pytest_inferbench.environments import check_hardware, environment_facts, facts_sent
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
@@ -46,13 +46,19 @@ _MEMORY_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Options:
-    """The command-line options that concern a gate, free of pytest."""
+    """The command-line options that concern a gate, free of pytest.
+
+    Attributes:
+        environments: What the controller of a parallel session has found, so that one host is
+            asked once, and every process has the same cells.
+    """
 
     require: tuple[str, ...] = ()
     update: str | None = None
     reason: str = ""
     json_path: Path | None = None
     in_process: bool = False
+    environments: tuple[EnvironmentFacts, ...] = ()
 
 
 class Gate:
@@ -109,6 +115,8 @@ class Gate:
         return build_matrix([axes], here, self.catalog)
 
     def _facts(self) -> list[EnvironmentFacts]:
+        if self.options.environments:
+            return list(self.options.environments)
         wanted = {d for info in self.catalog.values() for d in info.distributions}
         return environment_facts(self.settings, self.hardware, wanted)
 
@@ -154,6 +162,7 @@ class Gate:
             reason=config.getoption("inferbench_reason"),
             json_path=Path(config.invocation_params.dir, json_path) if json_path else None,
             in_process=config.getoption("inferbench_in_process"),
+            environments=facts_sent(getattr(config, "workerinput", {})),
         )
         for text in options.require:
             check_expression(text)

@@ -64,6 +64,9 @@ class Host:
     def environment(self, name: str = "there", python: str = sys.executable, **env) -> Environment:
         return Environment("orin", python, self.ssh(name), env)
 
+    def logins(self) -> int:
+        return (self.folder / "log").read_text().count("Accepted publickey")
+
     def connections(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children()
 

@@ -144,6 +144,7 @@ def test_a_bare_python_there_needs_numpy_and_its_runtime_alone(
     assert check_a_session(project, gate) == sent
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_of_that_host(project, gate, settings):
     settings()
     result = gate("-m", "latency and fp32", "--update-baselines")
@@ -155,11 +156,15 @@ def test_what_is_recorded_is_of_that_host(project, gate, settings):
     assert session["environment"]["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_under_xdist_it_is_sent_once_all_the_same(project, gate, settings):
+@pytest.mark.slow
+def test_under_xdist_it_is_asked_and_sent_once_all_the_same(project, gate, settings, host):
     settings()
+    before = host.logins()
     result = gate("-m", "accuracy", "-n", "2")
     assert result.ret == 0, result.stdout.str()
     assert len(entries(project)) == 2
+    # One to see what is there; for each of two cells one to send and one to run.
+    assert host.logins() - before == 1 + 2 * 2
 
 
 @pytest.mark.parametrize(
