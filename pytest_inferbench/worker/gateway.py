@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import shlex
 import signal
@@ -54,7 +55,7 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
     try:
         io = Popen2IOMaster(command, get_execmodel("thread"))
         if environment.ssh:
-            io.remoteaddress = environment.ssh
+            io.remoteaddress = environment.ssh  # by which execnet tells that ssh itself failed
     except OSError as error:
         raise diagnosed(environment, str(error)) from error
     late = threading.Event()
@@ -87,11 +88,12 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
     return gateway
 
 
-def end_gateway(gateway: Any, owner_pid: int, token: str) -> None:
+def end_gateway(gateway: Any, environment: Environment, owner_pid: int, token: str) -> None:
     """End a gateway and all below it, in bounded time; forked copies of the owner do nothing.
 
     Args:
         gateway: What `start_gateway` returned.
+        environment: What it was given.
         owner_pid: The process that it belongs to.
         token: The value of `TOKEN` in the worker's environment.
     """
@@ -111,8 +113,12 @@ def end_gateway(gateway: Any, owner_pid: int, token: str) -> None:
     gateway.join(timeout=1.0)
     with contextlib.suppress(OSError, ValueError):
         io.close_read()
-    if io.popen.returncode != 0 and not hasattr(io, "remoteaddress"):
-        _kill_marked(token)
+    if io.popen.returncode == 0:
+        return
+    if environment.ssh is None:
+        kill_marked(f"{TOKEN}={token}")
+    else:
+        _kill_marked_there(environment, f"{TOKEN}={token}")
 
 
 def diagnosed(environment: Environment, symptom: str) -> WorkerError:
@@ -163,17 +169,31 @@ def _discard(io: Any) -> None:
             pipe.close()
 
 
-def _kill_marked(token: str) -> None:
+def kill_marked(mark: str) -> None:
     """Kill what a supervisor that was killed itself has left on this host."""
-    mark = f"{TOKEN}={token}".encode()
     found = True
     while found:
         found = False
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes():
+                if entry.name.isdecimal() and mark.encode() in (entry / "environ").read_bytes():
                     os.kill(int(entry.name), signal.SIGKILL)
                     found = True
+
+
+def _kill_marked_there(environment: Environment, mark: str) -> None:
+    """Do the same on another host, if it can still be reached."""
+    imports = "import contextlib, os, signal\nfrom pathlib import Path\n"
+    script = f"{imports}{inspect.getsource(kill_marked)}kill_marked({mark!r})\n"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            python_command(environment, script),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_DIAGNOSIS_S,
+            check=False,
+        )
 
 
 def python_command(environment: Environment, script: str, *, unbuffered: bool = False) -> list[str]:

@@ -141,6 +141,12 @@ def mark(monkeypatch):
     assert not survivors(value, within_s=10.0)
 
 
+@pytest.fixture
+def left_of():
+    """Return the marked processes that are still there after some seconds."""
+    return survivors
+
+
 @pytest.fixture(autouse=True)
 def _adversaries_importable(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "worker"))

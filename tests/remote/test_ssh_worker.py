@@ -96,6 +96,17 @@ def test_a_connection_that_drops_takes_everything_there_along(mark, host):
         assert not psutil.pid_exists(worker.pid)
 
 
+def test_a_supervisor_that_is_killed_there_takes_all_along(mark, left_of, host):
+    with opened(host.environment(), "grandchildren_then_hang") as worker:
+        supervisor = psutil.Process(worker.pid).parent()
+        killer = in_a_moment(supervisor.kill)
+        with pytest.raises(WorkerError, match="supervisor is gone") as caught:
+            worker.call("infer", {}, X, timeout_s=30.0)
+        killer.join()
+        assert caught.value.code == "IB-301"
+    assert not left_of(mark, 0.0)
+
+
 CONTROLLER = """
 import sys
 sys.path[:0] = [{here!r}]
