@@ -113,6 +113,8 @@ class RemoteCache:
         file_name: str,
         build: Mapping[str, object],
         calibration: Mapping[str, Any],
+        *,
+        anew: bool = False,
     ) -> RemoteEntry:
         """Have an entry that is built there, if it is not there already.
 
@@ -123,11 +125,14 @@ class RemoteCache:
             build: The fields of the worker's verb `build`, its output apart; the model's path is
                 one on that host.
             calibration: Arrays for it; `find` first, so that they are not sent in vain.
+            anew: Build it once more, beside what is kept, in place of the last that was built so.
 
         Raises:
             InferbenchError: It could not be built.
         """
-        fields = {"key": key, "describe": dict(describe), "file_name": file_name}
+        if anew:
+            key = hashlib.sha256(f"{key} anew".encode()).hexdigest()
+        fields = {"key": key, "describe": dict(describe), "file_name": file_name, "anew": anew}
         reply = self._worker.call(
             "cache_build",
             {**fields, "build": dict(build)},

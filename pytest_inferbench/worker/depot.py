@@ -97,9 +97,16 @@ class Depot:
             self.abandon()
 
     def build(
-        self, key: str, describe: Mapping[str, object], build: Callable[[Path], Fields]
+        self,
+        key: str,
+        describe: Mapping[str, object],
+        build: Callable[[Path], Fields],
+        *,
+        anew: bool,
     ) -> Fields:
         """Return the entry of a key, built here on first use; waits while another builds it."""
+        if anew:
+            self._cache.remove([key])
         return _fields(self._cache.get_or_build(key, describe, build))
 
     def abandon(self) -> None:

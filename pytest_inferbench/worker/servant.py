@@ -256,14 +256,21 @@ class Servant:
         return self._cache().finish(files), {}
 
     def cache_build(
-        self, arrays: Arrays, *, key: str, describe: Fields, file_name: str, build: Fields
+        self,
+        arrays: Arrays,
+        *,
+        key: str,
+        describe: Fields,
+        file_name: str,
+        build: Fields,
+        anew: bool = False,
     ) -> Answer:
         """Have an entry, built by the verb `build` with these fields where it is missing."""
 
         def fill(folder: Path) -> Fields:
             return self.build(arrays, output=str(folder / file_name), **build)[0]
 
-        return self._cache().build(key, describe, fill), {}
+        return self._cache().build(key, describe, fill, anew=anew), {}
 
     def _cache(self) -> Depot:
         if self._depot is None:

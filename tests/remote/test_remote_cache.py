@@ -250,11 +250,16 @@ def test_an_artifact_is_built_there_once_from_what_was_sent(there, tmp_path):
     entry = cache.build(key, describe, "model.onnx", build, {})
     assert entry.built
     assert entry.facts["fp16_tensors"] > 0
+    another = cache.build(key, describe, "model.onnx", build, {}, anew=True)
+    assert another.built
+    assert another.folder != entry.folder
+    assert cache.build(key, describe, "model.onnx", build, {}, anew=True).built
     found, _ = there()
     again = found.find(key)
     assert (again.folder, again.built, again.sha256) == (entry.folder, False, entry.sha256)
     there_on_disk = ArtifactCache(tmp_path / "there")
     assert {each.key: each.describe for each in there_on_disk.entries()} == {
         key: describe,
+        another.folder.name: describe,
         sent.folder.name: WHAT,
     }
