@@ -10,7 +10,9 @@ import importlib
 import inspect
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,6 +41,7 @@ class Servant:
     def __init__(self) -> None:
         self._backend: Backend | None = None
         self._depot: Depot | None = None
+        self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
 
     def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
@@ -70,6 +73,7 @@ class Servant:
             "examine": self.examine,
             "reopen": self.reopen,
             "close": self.close,
+            "scratch": self.scratch,
             "hardware": self.hardware,
             "cache_find": self.cache_find,
             "cache_begin": self.cache_begin,
@@ -234,6 +238,19 @@ class Servant:
         if backend is not None:
             backend.close()
         return {}, {}
+
+    def scratch(self, arrays: Arrays, *, name: str = "") -> Answer:
+        """Write the array `data` to a file of the worker's own; without a name, remove them all."""
+        if not name:
+            folder, self._scratch = self._scratch, None
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            return {}, {}
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="inferbench-"))
+        path = self._scratch / Path(name).name
+        path.write_bytes(arrays["data"].data)
+        return {"path": str(path)}, {}
 
     def hardware(self, _arrays: Arrays) -> Answer:
         """Tell which devices this machine has."""
