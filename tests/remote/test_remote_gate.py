@@ -145,6 +145,17 @@ def test_a_bare_python_there_needs_numpy_and_its_runtime_alone(
 
 
 @pytest.mark.slow
+def test_the_conformance_suite_asks_a_backend_there(project, gate, settings):
+    settings()
+    result = gate("-m", "conformance", "--inferbench-json", "out.json", timeout=500)
+    assert result.ret == 0, result.stdout.str()
+    (cells,) = [json.loads((project.path / "out.json").read_text())["cells"]]
+    assert {cell["environment"] for cell in cells} == {"orin"}
+    built = [test for cell in cells for test in cell["tests"] if "again" in test["test"]]
+    assert "passed" in {test["outcome"] for test in built}
+
+
+@pytest.mark.slow
 def test_what_is_recorded_is_of_that_host(project, gate, settings):
     settings()
     result = gate("-m", "latency and fp32", "--update-baselines")
