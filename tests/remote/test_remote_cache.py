@@ -79,6 +79,12 @@ def test_files_are_sent_once_and_keep_their_names(there, files, tmp_path):
     assert (again.folder, again.built) == (entry.folder, False)
 
 
+def test_its_place_is_the_user_s_cache_folder_there(host, files, tmp_path, mark):
+    with launch(host.environment(HOME=str(tmp_path))) as worker:
+        entry = RemoteCache(worker, "orin", 60.0).send(files, NAMES[1:], WHAT)
+    assert str(entry.folder).startswith(str(tmp_path / ".cache/inferbench/"))
+
+
 def test_other_contents_or_other_names_are_another_entry(there, files):
     cache, _ = there()
     first = cache.send(files, NAMES, WHAT)
