@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-HEAVY = ("numpy", "onnx", "onnxruntime", "rich", "msgspec", "execnet", "filelock", "pynvml")
+HEAVY = ("numpy", "onnx", "onnxruntime", "rich", "msgspec", "execnet", "pynvml")
 
 _IMPORTED = """
 import sys

@@ -1,39 +1,30 @@
 """What is installed where: takes settings and hardware, gives facts about each environment.
 
-Reads distribution metadata, in a subprocess for another interpreter; imports no runtime.
+Reads distribution metadata, by a bounded command where it is another interpreter or another host;
+imports no runtime. A host that does not answer costs its own cells and nothing else.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
+import dataclasses
+import platform
 import sys
-from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.matrix import EnvironmentFacts
+from pytest_inferbench.worker.facts import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_inferbench.hardware import Hardware
-    from pytest_inferbench.settings.schema import Settings
+    from pytest_inferbench.settings.schema import EnvironmentSettings, Settings
 
 _ALSO_RECORDED = ("numpy", "onnx", "nncf")
-
-_QUERY = """
-import json, sys
-from importlib import metadata
-found = {}
-for name in json.loads(sys.argv[1]):
-    try:
-        found[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-print(json.dumps(found))
-"""
+_PARCEL = "inferbench_environments"
+_HERE_S = 60.0
+_THERE_S = 30.0
 
 
 def environment_facts(
@@ -45,55 +36,123 @@ def environment_facts(
         settings: What declares them.
         hardware: This host's devices.
         wanted: The distributions that backends need.
+
+    Raises:
+        InferbenchError: An interpreter on this host is none (IB-203).
     """
     names = sorted({*wanted, *_ALSO_RECORDED})
     default = EnvironmentFacts(
-        "default", _installed_here(names), hardware.cpu, hardware.gpus, python=sys.executable
+        "default",
+        installed(names),
+        hardware.cpu,
+        hardware.gpus,
+        python=sys.executable,
+        facts={"python": platform.python_version(), **hardware.facts},
     )
-    declared = [
-        EnvironmentFacts(
-            name=name,
-            distributions=(
-                _installed_in(name, environment.python, names)
-                if environment.python
-                else default.distributions
-            ),
-            cpu=hardware.cpu,
-            gpus=hardware.gpus,
-            backends=tuple(environment.backends),
-            hardware=environment.hardware,
-            python=environment.python or sys.executable,
+    if not settings.environments:
+        return [default]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(settings.environments)) as pool:  # a silent host costs its own time
+        declared = pool.map(
+            lambda item: _declared(item[0], item[1], default, names), settings.environments.items()
         )
-        for name, environment in settings.environments.items()
-    ]
-    return [default, *declared]
+        return [default, *declared]
 
 
-def _installed_here(names: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def send_facts(environments: Iterable[EnvironmentFacts], parcel: dict[str, Any]) -> None:
+    """Put facts among what a process of a parallel session is given, as plain types."""
+    parcel[_PARCEL] = [dataclasses.asdict(facts) for facts in environments]
 
 
-def _installed_in(environment: str, python: str, names: list[str]) -> dict[str, str]:
+def facts_sent(parcel: Mapping[str, Any]) -> tuple[EnvironmentFacts, ...]:
+    """Return what `send_facts` put there; nothing where it did not."""
+    return tuple(EnvironmentFacts(**plain) for plain in parcel.get(_PARCEL, ()))
+
+
+def check_hardware(
+    environment: str, declared: str | None, found: Iterable[str], host: str | None
+) -> None:
+    """Refuse a machine that is not what the settings say.
+
+    Args:
+        environment: Its name.
+        declared: The hardware id in the settings, if any.
+        found: The ids of the machine.
+        host: How `ssh` reaches it; None for this one.
+
+    Raises:
+        InferbenchError: IB-208.
+    """
+    ids = tuple(found)
+    if declared is not None and declared not in ids:
+        raise InferbenchError(
+            "IB-208",
+            f"environments.{environment}.hardware says {declared}, and"
+            f" {host or 'this machine'} is {', '.join(ids)}",
+            "Correct it; `inferbench doctor` prints the ids of the machine it runs on.",
+        )
+
+
+def _declared(
+    name: str, environment: EnvironmentSettings, default: EnvironmentFacts, names: list[str]
+) -> EnvironmentFacts:
+    facts = dataclasses.replace(
+        default,
+        name=name,
+        backends=tuple(environment.backends),
+        hardware=environment.hardware,
+        python=environment.python or ("python3" if environment.ssh else sys.executable),
+        host=environment.ssh,
+    )
+    if environment.ssh is None and environment.python is None:
+        return facts
     try:
-        done = subprocess.run(
-            [python, "-c", _QUERY, json.dumps(names)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-        found: dict[str, str] = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        found = _asked(name, environment, names)
+    except InferbenchError as error:
+        if environment.ssh is None:
+            raise
+        why = f"[{error.code}] {error.message}. {error.hint}"
+        return dataclasses.replace(facts, distributions={}, gpus=(), facts={}, unreachable=why)
+    facts = dataclasses.replace(
+        facts,
+        distributions=found["distributions"],
+        facts={**facts.facts, "python": found["python"]},
+        unreachable=_no_numpy(name, found),
+    )
+    if environment.ssh is None:
+        return facts
+    return dataclasses.replace(
+        facts,
+        cpu=found["cpu"],
+        gpus=tuple(found["gpus"]),
+        facts={"python": found["python"], **found["facts"]},
+    )
+
+
+def _asked(name: str, environment: EnvironmentSettings, names: list[str]) -> dict[str, Any]:
+    from pytest_inferbench.worker.client import Environment
+    from pytest_inferbench.worker.survey import NoAnswerError, survey
+
+    where = Environment(name, environment.python, environment.ssh, environment.env)
+    try:
+        return survey(where, names, _THERE_S if environment.ssh else _HERE_S)
+    except NoAnswerError as error:
+        if environment.ssh is None:
+            raise InferbenchError(
+                "IB-203",
+                f"environments.{name}.python: {environment.python} did not answer: {error}",
+                "Give the path of a Python interpreter, 3.10 or newer.",
+            ) from error
         raise InferbenchError(
             "IB-203",
-            f"environments.{environment}.python: {Path(python)} did not answer: {error}",
-            "Give the path of a Python interpreter, 3.10 or newer.",
+            f"environment {name} did not answer: {environment.python or 'python3'} on"
+            f" {environment.ssh}: {error}",
+            "`ssh` to it must work without a question, and find a Python, 3.10 or newer.",
         ) from error
-    return found
+
+
+def _no_numpy(name: str, found: dict[str, Any]) -> str | None:
+    if "numpy" in found["distributions"]:
+        return None
+    return f"environment {name} has no numpy, which every worker needs"

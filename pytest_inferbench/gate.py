@@ -7,6 +7,7 @@ nothing of pytest's items; one cell's worker is open at a time.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
-from pytest_inferbench.environments import environment_facts
+from pytest_inferbench.environments import check_hardware, environment_facts, facts_sent
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
@@ -45,13 +46,19 @@ _MEMORY_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Options:
-    """The command-line options that concern a gate, free of pytest."""
+    """The command-line options that concern a gate, free of pytest.
+
+    Attributes:
+        environments: What the controller of a parallel session has found, so that one host is
+            asked once, and every process has the same cells.
+    """
 
     require: tuple[str, ...] = ()
     update: str | None = None
     reason: str = ""
     json_path: Path | None = None
     in_process: bool = False
+    environments: tuple[EnvironmentFacts, ...] = ()
 
 
 class Gate:
@@ -101,12 +108,15 @@ class Gate:
     def matrix_of(
         self, model: str, backends: Sequence[str], precisions: Sequence[str]
     ) -> tuple[Cell, ...]:
-        """Return the cells of one model over these axes, in the matrix or not."""
+        """Return the cells of one model over these axes on this host, in the matrix or not."""
         sources = frozenset(self.settings.models[model].sources)
         axes = ModelAxes(model, backends, precisions, sources)
-        return build_matrix([axes], list(self.environments.values()), self.catalog)
+        here = [facts for facts in self.environments.values() if facts.host is None]
+        return build_matrix([axes], here, self.catalog)
 
     def _facts(self) -> list[EnvironmentFacts]:
+        if self.options.environments:
+            return list(self.options.environments)
         wanted = {d for info in self.catalog.values() for d in info.distributions}
         return environment_facts(self.settings, self.hardware, wanted)
 
@@ -152,6 +162,7 @@ class Gate:
             reason=config.getoption("inferbench_reason"),
             json_path=Path(config.invocation_params.dir, json_path) if json_path else None,
             in_process=config.getoption("inferbench_in_process"),
+            environments=facts_sent(getattr(config, "workerinput", {})),
         )
         for text in options.require:
             check_expression(text)
@@ -248,13 +259,16 @@ class Gate:
         """Start a worker in an environment, within the settings' limits."""
         from pytest_inferbench.worker.client import Environment, InProcessWorker, Limits, launch
 
+        facts = self.environments[environment]
         if self.options.in_process:
+            self._refuse_elsewhere(facts)
             return InProcessWorker()
+        check_hardware(environment, facts.hardware, (facts.cpu, *facts.gpus), facts.host)
         declared = self.settings.environments.get(environment)
-        self._check_hardware(environment, declared.hardware if declared else None)
         where = Environment(
             name=environment,
             python=declared.python if declared else None,
+            ssh=facts.host,
             env=declared.env if declared else {},
         )
         limits = self.settings.worker
@@ -264,19 +278,19 @@ class Gate:
                 open_timeout_s=limits.open_timeout_s,
                 call_timeout_s=limits.call_timeout_s,
                 build_timeout_s=limits.build_timeout_s,
-                memory_mib=limits.memory_mib or most_memory_mib(),
+                memory_mib=limits.memory_mib or most_memory_mib(facts),
             ),
             modules,
         )
 
-    def _check_hardware(self, environment: str, declared: str | None) -> None:
-        found = (self.hardware.cpu, *self.hardware.gpus)
-        if declared is not None and declared not in found:
+    def _refuse_elsewhere(self, facts: EnvironmentFacts) -> None:
+        if facts.host is not None or facts.python != sys.executable:
+            where = f"{facts.python} on {facts.host}" if facts.host else facts.python
             raise InferbenchError(
-                "IB-208",
-                f"environments.{environment}.hardware says {declared}, and this machine is"
-                f" {', '.join(found)}",
-                "Correct it; `inferbench doctor` prints the ids of this machine.",
+                "IB-390",
+                f"environment {facts.name} is {where}, and --inferbench-in-process runs everything"
+                " in pytest's own Python",
+                "Leave the option out, or deselect the cells of that environment.",
             )
 
     def progress(self, what: str) -> Progress:
@@ -290,8 +304,14 @@ class Gate:
             self._current = None
 
 
-def most_memory_mib() -> float | None:
-    """Return the memory a worker may take when the settings do not say: most of what is free."""
+def most_memory_mib(facts: EnvironmentFacts) -> float | None:
+    """Return the memory a worker may take when the settings do not say: most of what is free.
+
+    Of another host it is most of what there is: what is free there was not asked a moment ago.
+    """
+    if facts.host is not None:
+        there = facts.facts.get("memory_mib", "")
+        return int(there) * _MEMORY_SHARE if there.isdecimal() else None
     try:
         text = Path("/proc/meminfo").read_text()
     except OSError:

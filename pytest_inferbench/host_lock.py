@@ -12,10 +12,11 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.lockfile import open_lock, try_lock
 
 OnWait = Callable[[float], None]
 
@@ -120,7 +121,7 @@ class HostLock:
         """A descriptor of a lock file; closing it ends its hold."""
         path = self.folder / f"{name}.lock"
         try:
-            fd = _open(path)
+            fd = open_lock(path)
         except OSError as error:
             raise InferbenchError(
                 "IB-690",
@@ -134,23 +135,6 @@ class HostLock:
             os.close(fd)
 
 
-def _open(path: Path) -> int:
-    """Open a lock file for reading, made if need be, so that any user may do the same.
-
-    Creating and opening are two steps because in a sticky folder the kernel refuses to open
-    another user's file with O_CREAT (`fs.protected_regular`).
-    """
-    try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            os.fchmod(fd, 0o644)  # whatever the umask
-            return fd
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-
-
 class _Wait:
     """One wait, possibly for several locks, that says now and then that it goes on."""
 
@@ -160,13 +144,10 @@ class _Wait:
         self._next_word_s = _FIRST_WORD_S
 
     def lock(self, fd: int, kind: int) -> None:
-        """Take a lock; polled, because a blocking `flock` could not say that it waits."""
-        while True:
-            try:
-                return fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._say()
-                time.sleep(_POLL_S)
+        """Take a lock, polling."""
+        while not try_lock(fd, kind):
+            self._say()
+            time.sleep(_POLL_S)
 
     def _say(self) -> None:
         waited_s = time.monotonic() - self._started

@@ -26,6 +26,8 @@ class EnvironmentFacts:
         hardware: The id declared in the settings, if any: it overrides what was detected.
         python: The interpreter, for messages.
         unreachable: Why nothing can run there; None where it answers.
+        host: How `ssh` reaches its host, where that is not this one.
+        facts: What must be said when two measurements of its machine differ in it.
     """
 
     name: str
@@ -36,6 +38,8 @@ class EnvironmentFacts:
     hardware: str | None = None
     python: str = ""
     unreachable: str | None = None
+    host: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,13 @@ class GateHooks:
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell xdist's processes what is known of the environments."""
+        from pytest_inferbench.environments import send_facts
+
+        send_facts(self.gate.environments.values(), node.workerinput)
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]

@@ -7,13 +7,13 @@ for, not how it is built.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytest_inferbench.artifacts.plan import Recipe, artifact_key, steps_for
+from pytest_inferbench.artifacts.plan import Recipe, Steps, artifact_key, steps_for
 from pytest_inferbench.backends.catalog import REFERENCE_BACKEND
 from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.tasks import Sample, Task
 
 _OUTPUTS_FILE = "outputs.npz"
+_DRIVERS = ("nvidia_driver", "cuda_driver")
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
@@ -36,11 +37,13 @@ class Artifact:
         path: A file; a URL for a service.
         sha256: What identifies it in baselines and results; empty for a service.
         facts: What its last step told of it.
+        beside: What belongs to a file, by the paths below its folder.
     """
 
     path: str
     sha256: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
 
 
 def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = None) -> Artifact:
@@ -50,29 +53,42 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
         gate: What knows the environments.
         cell: What it is for.
         task: The cell's model.
-        cache: Where it is kept, the host's own by default.
+        cache: Where it is kept and looked for, the host's own by default; on another host, all
+            that is built there is then built anew, beside what is kept.
 
     Raises:
         InferbenchError: The model is unsound, no recipe makes this precision, or building failed.
     """
     info = gate.catalog[cell.backend]
-    if info.source != "onnx":
-        return task.source(info.source)
-    quantization = task.model.quantization
-    steps = steps_for(
-        info.family,
-        cell.precision,
-        {
-            **msgspec.structs.asdict(quantization),
-            **info.recipe_options,
-            "engine": users_options(gate.settings.backends.get(cell.backend, {})),
-        },
-        gate.environments[cell.environment].distributions,
-    )
-    made = Artifact(str(task.facts.path), task.facts.sha256)
-    for recipe in steps:
+    made = _source(task, info.source)
+    steps: Steps = ()
+    if info.source == "onnx":
+        steps = steps_for(
+            info.family,
+            cell.precision,
+            {
+                **msgspec.structs.asdict(task.model.quantization),
+                **info.recipe_options,
+                "engine": users_options(gate.settings.backends.get(cell.backend, {})),
+            },
+            gate.environments[cell.environment].distributions,
+        )
+    # Graphs come before what is built of them on the device.
+    here = [step for step in steps if not _is_built_there(gate, cell, step)]
+    for recipe in here:
         made = _made(gate, cell, task, recipe, made, cache or gate.cache)
-    return made
+    if gate.environments[cell.environment].host is None:
+        return made
+    return _delivered(gate, cell, task, steps[len(here) :], made, anew=cache is not None)
+
+
+def _source(task: Task, kind: str) -> Artifact:
+    if kind != "onnx":
+        return task.source(kind)
+    facts = task.facts
+    folder = facts.path.parent
+    beside = tuple(file.relative_to(folder).as_posix() for file in facts.external_files)
+    return Artifact(str(facts.path), facts.sha256, beside=beside)
 
 
 def _made(
@@ -80,24 +96,12 @@ def _made(
 ) -> Artifact:
     """Return what a step makes of the one before it, built if this host has not built it yet."""
     environment = _environment_for(gate, cell, recipe)
-    installed = gate.environments[environment].distributions
-    versions = {name: installed[name] for name in recipe.keyed_by if name in installed}
-    if recipe.on_device:
-        versions |= {"hardware": cell.hardware, **_drivers(gate)}
-    key = artifact_key(
-        source.sha256, recipe, task.calibration_sha256 if recipe.calibrated else None, versions
-    )
 
     def build(folder: Path) -> Mapping[str, object]:
         with gate.launch(environment, [recipe.module]) as worker:
             facts: Mapping[str, object] = worker.call(
                 "build",
-                {
-                    "family": recipe.family,
-                    "recipe": {"precision": recipe.precision, **recipe.parameters},
-                    "model": source.path,
-                    "output": str(folder / recipe.file_name),
-                },
+                {**_build_fields(recipe, source.path), "output": str(folder / recipe.file_name)},
                 task.calibration if recipe.calibrated else {},
                 on_wait=gate.progress(
                     f"building {cell.model} at {cell.precision} for {cell.backend}"
@@ -105,13 +109,73 @@ def _made(
             ).fields
         return facts
 
-    describe = {"model": cell.model, "family": recipe.family, "precision": cell.precision}
-    cached = cache.get_or_build(key, describe, build)
+    key = _key(gate, cell, task, recipe, source.sha256)
+    cached = cache.get_or_build(key, _describe(cell, recipe), build)
+    files = cached.meta["files"]
     return Artifact(
         str(cached.folder / recipe.file_name),
-        cached.meta["files"][recipe.file_name]["sha256"],
+        files[recipe.file_name]["sha256"],
         cached.meta["facts"],
+        tuple(sorted(files.keys() - {recipe.file_name})),
     )
+
+
+def _delivered(
+    gate: Gate, cell: Cell, task: Task, steps: Steps, source: Artifact, *, anew: bool
+) -> Artifact:
+    """Return an artifact on the cell's own host: sent there, and the last steps built there."""
+    from pytest_inferbench.remote import RemoteCache, remote_cache
+
+    if not source.sha256:  # a service, which is where its URL says
+        return source
+
+    def sent(there: RemoteCache) -> str:
+        file = Path(source.path)
+        describe = {"model": cell.model, "sent": file.name}
+        entry = there.send(file.parent, (file.name, *source.beside), describe)
+        return str(entry.folder / file.name)
+
+    what = f"{cell.model} at {cell.precision} for {cell.backend}"
+    with remote_cache(gate, cell.environment, what, [step.module for step in steps]) as there:
+        made = replace(source, path="")  # not there yet
+        for recipe in steps:
+            key = _key(gate, cell, task, recipe, made.sha256)
+            entry = (not anew and there.find(key)) or there.build(
+                key,
+                _describe(cell, recipe),
+                recipe.file_name,
+                _build_fields(recipe, made.path or sent(there)),
+                task.calibration if recipe.calibrated else {},
+                anew=anew,
+            )
+            path = str(entry.folder / recipe.file_name)
+            made = Artifact(path, entry.sha256[recipe.file_name], entry.facts)
+        return made if made.path else replace(made, path=sent(there))
+
+
+def _key(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source_sha256: str) -> str:
+    facts = gate.environments[_environment_for(gate, cell, recipe)]
+    installed = facts.distributions
+    versions = {name: installed[name] for name in recipe.keyed_by if name in installed}
+    if recipe.on_device:
+        drivers = {name: facts.facts[name] for name in _DRIVERS if name in facts.facts}
+        versions |= {"hardware": cell.hardware, **drivers}
+    return artifact_key(
+        source_sha256, recipe, task.calibration_sha256 if recipe.calibrated else None, versions
+    )
+
+
+def _describe(cell: Cell, recipe: Recipe) -> dict[str, str]:
+    return {"model": cell.model, "family": recipe.family, "precision": cell.precision}
+
+
+def _build_fields(recipe: Recipe, model: str) -> dict[str, object]:
+    parameters = {"precision": recipe.precision, **recipe.parameters}
+    return {"family": recipe.family, "recipe": parameters, "model": model}
+
+
+def _is_built_there(gate: Gate, cell: Cell, recipe: Recipe) -> bool:
+    return gate.environments[_environment_for(gate, cell, recipe)].host is not None
 
 
 def _environment_for(gate: Gate, cell: Cell, recipe: Recipe) -> str:
@@ -132,11 +196,6 @@ def _environment_for(gate: Gate, cell: Cell, recipe: Recipe) -> str:
         f" environments.{cell.environment} has",
         "pip install 'pytest-inferbench[ort]'",
     )
-
-
-def _drivers(gate: Gate) -> dict[str, str]:
-    facts = gate.hardware.facts
-    return {name: facts[name] for name in ("nvidia_driver", "cuda_driver") if name in facts}
 
 
 def reference_cell(gate: Gate, model: str) -> Cell:

@@ -6,7 +6,6 @@ Only the process that saw every report writes. Knows no budget.
 from __future__ import annotations
 
 import math
-import platform
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -40,8 +39,7 @@ def new_session(
         "artifact": run.artifact.sha256,
         "environment": {
             "inferbench": __version__,
-            "python": platform.python_version(),
-            **run.gate.hardware.facts,
+            **run.gate.environments[run.cell.environment].facts,
             **versions,
             **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
         },

@@ -51,7 +51,7 @@ class Task:
 
     def source(self, kind: str) -> Artifact:
         """Return what the model's `sources` name for backends that do not run its ONNX file."""
-        from pytest_inferbench.artifacts.inspect import sha256_of
+        from pytest_inferbench.artifacts.cache import sha256_of
         from pytest_inferbench.provision import Artifact
 
         place = self.model.sources[kind]

@@ -2,7 +2,7 @@
 
 An entry is `<root>/<key[:2]>/<key>/`, with the size and SHA-256 of every file in its `meta.json`.
 It appears by one rename, built once however many processes ask, and whatever of it is not exactly
-as written is built anew.
+as written is built anew. Standard library only: the worker of another host is shipped this file.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from pytest_inferbench.artifacts.inspect import sha256_of
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.lockfile import open_lock, try_lock
 
 _META = "meta.json"
-_WAIT_S = 1.0
+_POLL_S = 0.02
+_TELL_S = 1.0
+_CHUNK_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Files whose contents this process has hashed, with what would show that they changed since.
@@ -88,18 +88,49 @@ class ArtifactCache:
             InferbenchError: IB-420 the disk is full; IB-421 the folder cannot be written to;
                 IB-422 the builder left nothing; or what the builder raised. Nothing half is left.
         """
+        started, told = time.monotonic(), 1
+        while (begun := self.begin(key, describe)) is None:
+            time.sleep(_POLL_S)
+            waited_s = time.monotonic() - started
+            if on_wait and waited_s >= told * _TELL_S:
+                told += 1
+                on_wait(waited_s)
+        if isinstance(begun, CachedArtifact):
+            return begun
+        with begun, self.explained(describe):
+            return begun.finish(build(begun.folder))
+
+    def find(self, key: str) -> CachedArtifact | None:
+        """Return the entry of a key, if it is there and as it was written."""
+        found = _verify(self._folder(key), key)
+        return found if isinstance(found, CachedArtifact) else None
+
+    def begin(self, key: str, describe: Mapping[str, object]) -> CachedArtifact | Unfinished | None:
+        """Return the entry of a key, or an unfinished one for the caller to fill.
+
+        None means that another process is building it: ask again.
+
+        Raises:
+            InferbenchError: As `get_or_build`.
+        """
         folder = self._folder(key)
         found = _verify(folder, key)
         if isinstance(found, CachedArtifact):
             return found
-        with self._explained(describe):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(folder, on_wait):
+        with self.explained(describe):
+            lock_fd = open_lock(Path(f"{folder}.lock"))
+            unfinished = None
+            try:
+                if not try_lock(lock_fd):
+                    return None
                 found = _verify(folder, key)
-                if isinstance(found, CachedArtifact):
-                    return found
-                meta = _build(folder, key, describe, build)
-        return CachedArtifact(folder, _files(folder, meta), meta, built=True, rebuilt_because=found)
+                if isinstance(found, str):
+                    unfinished = Unfinished(self, folder, dict(describe), lock_fd, found)
+                    return unfinished
+                return found
+            finally:
+                if unfinished is None:
+                    os.close(lock_fd)
 
     def entries(self) -> list[CacheEntry]:
         """List what there is, oldest first; damaged entries and unfinished builds too."""
@@ -117,8 +148,20 @@ class ArtifactCache:
         for key in keys:
             folder = self._folder(key)
             if folder.parent.is_dir():
-                with self._explained({}), _locked(folder, None):
+                with self.explained({}), _locked(folder):
                     _clear(folder)
+
+    def sweep(self) -> None:
+        """Remove what interrupted builds left, unless somebody builds that entry just now."""
+        left = {path.name.split(".")[1] for path in self.root.glob("??/.*.*") if path.is_dir()}
+        for folder in (self._folder(key) for key in left if _is_key(key)):
+            with self.explained({}):
+                fd = open_lock(Path(f"{folder}.lock"))
+                try:
+                    for path in _parts(folder)[:-1] if try_lock(fd) else ():
+                        shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(fd)
 
     def total_bytes(self) -> int:
         """The size of everything below the root, interrupted builds included."""
@@ -130,7 +173,7 @@ class ArtifactCache:
         return self.root / key[:2] / key
 
     @contextmanager
-    def _explained(self, describe: Mapping[str, object]) -> Iterator[None]:
+    def explained(self, describe: Mapping[str, object]) -> Iterator[None]:
         """Turn what the file system refuses into an error that says what to do."""
         what = ", ".join(f"{name} {value}" for name, value in describe.items()) or "an entry"
         try:
@@ -168,60 +211,100 @@ def _disk_full(folder: Path, what: str) -> InferbenchError:
 
 
 @contextmanager
-def _locked(folder: Path, on_wait: Callable[[float], object] | None) -> Iterator[None]:
-    lock = FileLock(f"{folder}.lock")
-    started = time.monotonic()
-    while True:
-        try:
-            lock.acquire(timeout=_WAIT_S)
-            break
-        except Timeout:
-            if on_wait:
-                on_wait(time.monotonic() - started)
+def _locked(folder: Path) -> Iterator[None]:
+    fd = open_lock(Path(f"{folder}.lock"))
     try:
+        while not try_lock(fd):
+            time.sleep(_POLL_S)
         yield
     finally:
-        lock.release()
+        os.close(fd)
 
 
-def _build(
-    folder: Path,
-    key: str,
-    describe: Mapping[str, object],
-    build: Callable[[Path], Mapping[str, object]],
+class Unfinished:
+    """An entry being built: a folder to fill, under the entry's lock, until it is closed.
+
+    Attributes:
+        folder: Empty at first; fill it.
+    """
+
+    def __init__(
+        self,
+        cache: ArtifactCache,
+        target: Path,
+        describe: dict[str, object],
+        lock_fd: int,
+        rebuilt_because: str,
+    ) -> None:
+        self._cache, self._target, self._describe = cache, target, describe
+        self._lock_fd, self._rebuilt_because = lock_fd, rebuilt_because
+        _clear(target)
+        self.folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+
+    def finish(self, facts: Mapping[str, object]) -> CachedArtifact:
+        """Make it durable and rename it into place.
+
+        Raises:
+            InferbenchError: IB-422 it is empty; IB-420, IB-421 it could not be written.
+        """
+        with self._cache.explained(self._describe):
+            meta = _sealed_folder(self.folder, self._target.name, self._describe, facts)
+            self.folder.rename(self._target)
+            _sync(self._target.parent)
+        files = _files(self._target, meta)
+        return CachedArtifact(self._target, files, meta, True, self._rebuilt_because)
+
+    def close(self) -> None:
+        """Give up the lock, and whatever was not finished; a second time does nothing."""
+        fd, self._lock_fd = self._lock_fd, -1
+        if fd >= 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.close(fd)
+
+    def __enter__(self) -> Unfinished:
+        """Give itself, to be closed at the end of a `with`."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _sealed_folder(
+    folder: Path, key: str, describe: Mapping[str, object], facts: Mapping[str, object]
 ) -> dict[str, Any]:
-    """Fill a folder beside, make it durable, and rename it into place; the lock is held."""
-    _clear(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=folder.parent))
-    try:
-        facts = build(temporary)
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        if not files:
-            raise InferbenchError("IB-422", f"building {dict(describe)} left no file")
-        meta: dict[str, Any] = {
-            "key": key,
-            "describe": dict(describe),
-            "facts": dict(facts),
-            "files": {
-                path.relative_to(temporary).as_posix(): {
-                    "size_bytes": path.stat().st_size,
-                    "sha256": sha256_of(path),
-                }
-                for path in files
-            },
-            "built_at": time.time(),
-        }
-        meta = json.loads(json.dumps(meta))  # as the next process will read it
-        (temporary / _META).write_text(_sealed(meta), encoding="utf-8")
-        for path in (*temporary.rglob("*"), temporary):
-            _sync(path)
-        temporary.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
-        temporary.rename(folder)
-        _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    """Write a filled folder's `meta.json`, and have all of it on the disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise InferbenchError("IB-422", f"building {dict(describe)} left no file")
+    meta: dict[str, Any] = {
+        "key": key,
+        "describe": dict(describe),
+        "facts": dict(facts),
+        "files": {
+            path.relative_to(folder).as_posix(): {
+                "size_bytes": path.stat().st_size,
+                "sha256": sha256_of(path),
+            }
+            for path in files
+        },
+        "built_at": time.time(),
+    }
+    meta = json.loads(json.dumps(meta))  # as the next process will read it
+    (folder / _META).write_text(_sealed(meta), encoding="utf-8")
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+    folder.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
     return meta
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file without ever holding it whole."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _verify(folder: Path, key: str) -> CachedArtifact | str:

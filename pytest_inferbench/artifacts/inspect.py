@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from pytest_inferbench.artifacts.cache import sha256_of
 from pytest_inferbench.errors import InferbenchError
 
-_CHUNK_BYTES = 1 << 20
 _LFS_POINTER = b"version https://git-lfs"
 _BYTES = re.compile("[0-9]{1,19}")
 _NUMPY_NAMES = {"FLOAT": "float32", "DOUBLE": "float64", "STRING": "object"}
@@ -95,15 +95,6 @@ def inspect(path: Path) -> ModelFacts:
         ),
         external_files=tuple(external.values()),
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file without ever holding it whole."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def all_tensors(model: Any) -> Iterator[Any]:

@@ -6,10 +6,8 @@ Whatever cannot be asked of a cell, such as batches of a model that takes one im
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_inferbench.conformance.probes import ROUNDING, Probe, elementwise
@@ -155,8 +153,13 @@ class Contract:
             raise NotAsked(f"{self._run.cell.backend} runs no ONNX files")
         if self._run.cell.precision != "fp32":
             raise NotAsked("probes are run as they are: the cell at fp32 answers for all")
-        with self._run.new_worker() as worker, tempfile.TemporaryDirectory() as folder:
-            yield Prober(worker, self._run.open_fields(), Path(folder))
+        with self._run.new_worker() as worker:
+            prober = Prober(worker, self._run.open_fields())
+            try:
+                yield prober
+            finally:
+                with suppress(InferbenchError):  # a worker that is gone was said already
+                    prober.clear()
 
     @property
     def _samples(self) -> Sequence[Sample]:
@@ -215,8 +218,8 @@ def _reopened(
 class Prober:
     """Runs other models on a cell's backend."""
 
-    def __init__(self, worker: AnyWorker, fields: Mapping[str, Any], folder: Path) -> None:
-        self._worker, self._fields, self._folder = worker, fields, folder
+    def __init__(self, worker: AnyWorker, fields: Mapping[str, Any]) -> None:
+        self._worker, self._fields = worker, fields
         self._open: bytes | None = None
         self._count = 0
 
@@ -245,10 +248,18 @@ class Prober:
         return _reopened(self._worker, self._fields_for(probe), {"x": x}, _PATIENCE_S)
 
     def _fields_for(self, probe: Probe) -> dict[str, Any]:
+        import numpy as np
+
+        data = np.frombuffer(probe.model, np.uint8)
         self._count += 1
-        path = self._folder / f"probe{self._count}.onnx"
-        path.write_bytes(probe.model)
-        return {**self._fields, "artifact": str(path)}
+        name = f"probe{self._count}.onnx"
+        written = self._worker.call("scratch", {"name": name}, {"data": data}).fields
+        return {**self._fields, "artifact": written["path"]}
+
+    def clear(self) -> None:
+        """Remove what was written where the worker runs, which may be another host."""
+        self._worker.call("close")
+        self._worker.call("scratch")
 
 
 def _joined(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.schema import EnvironmentSettings, ModelSettings, Settings
-from pytest_inferbench.settings.spelling import NOT_YET, dotted, unknown
+from pytest_inferbench.settings.spelling import dotted, unknown
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _HARDWARE_ID = re.compile(r"[a-z0-9-]+")
@@ -116,7 +116,7 @@ def _check_environments(
                     f'"{backend}" belongs to environments.{claimed[backend]} already',
                 )
         if environment.ssh is not None:
-            problems.add(f"{key}.ssh", f"environments over ssh: {NOT_YET}")
+            _check_host(key, environment, problems)
         hardware = environment.hardware
         if hardware is not None and not (
             _HARDWARE_ID.fullmatch(hardware) and hardware.startswith(HARDWARE_CLASSES)
@@ -129,6 +129,24 @@ def _check_environments(
         for variable, text in environment.env.items():
             if not _VARIABLE.fullmatch(variable) or "\0" in text:
                 problems.add(f"{key}.env.{dotted(variable)}", "cannot be an environment variable")
+
+
+def _check_host(key: str, environment: EnvironmentSettings, problems: Problems) -> None:
+    words = str(environment.ssh).split()
+    if not words or words[-1].startswith("-") or "\0" in str(environment.ssh):
+        problems.add(
+            f"{key}.ssh",
+            "is no host: write what stands behind `ssh` to reach it, the host at the end, such as"
+            ' "nvidia@orin" or "-p 2222 nvidia@orin"',
+        )
+    if environment.python is not None and (not environment.python or "\0" in environment.python):
+        problems.add(f"{key}.python", "is no path")
+    if environment.hardware is None:
+        problems.add(
+            f"{key}.hardware",
+            "is required for another host: its id names cells and baselines, whether or not it can"
+            " be reached (`inferbench doctor` prints it there)",
+        )
 
 
 def _check_options(

@@ -76,7 +76,8 @@ class Converter:
         complete = True
         for name, info in fields.items():
             if name in data:
-                value = self._value(info.type, data[name], *key, name)
+                kind_of = str if _is_elsewhere(info.type, data) else info.type
+                value = self._value(kind_of, data[name], *key, name)
                 if value is not _FAULTY:
                     values[info.name] = value
             if info.required and info.name not in values:
@@ -146,6 +147,11 @@ def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
     return {
         f.encode_name: f for f in msgspec.structs.fields(kind) if not f.encode_name.startswith("_")
     }
+
+
+def _is_elsewhere(kind: Any, data: dict[str, Any]) -> bool:
+    """Whether it is a path of another machine, which knows its own folders and homes."""
+    return "ssh" in data and Interpreter in get_args(kind)
 
 
 def _is_table(kind: Any) -> bool:

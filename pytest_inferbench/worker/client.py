@@ -174,7 +174,9 @@ class Worker:
         self._end = ""
         self._token = uuid.uuid4().hex
         # Also runs when this process exits, or when nobody holds the worker any more.
-        self._finalizer = weakref.finalize(self, end_gateway, gateway, os.getpid(), self._token)
+        self._finalizer = weakref.finalize(
+            self, end_gateway, gateway, environment, os.getpid(), self._token
+        )
 
     def call(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import shlex
 import signal
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 10)
 TOKEN = "INFERBENCH_WORKER"
-_SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+# Never a question, never for ever: a host that is silent for a minute is gone. No master: it would
+# outlive us with our pipes open.
+_SSH_OPTIONS = (
+    *("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no"),
+    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"),
+)
+_SSH_FAILED = 255
 _CLOSE_S = 5.0
 _DIAGNOSIS_S = 15.0
 _DIAGNOSIS = (  # runs on Python 2 as well
@@ -27,6 +34,7 @@ _DIAGNOSIS = (  # runs on Python 2 as well
     "import numpy; print('inferbench numpy')"
 )
 _GIVE_PYTHON = "Give the path of a Python, 3.10 or newer, that has numpy."
+_GIVE_HOST = "Run that `ssh` by hand: it must work without a password and without a question."
 
 
 def start_gateway(environment: Environment, timeout_s: float) -> Any:
@@ -38,13 +46,16 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
     from execnet import HostNotFound, XSpec
     from execnet.gateway_base import get_execmodel
     from execnet.gateway_bootstrap import bootstrap
-    from execnet.gateway_io import create_io
+    from execnet.gateway_io import Popen2IOMaster, popen_bootstrapline
 
-    where = f"ssh={' '.join(_SSH_OPTIONS)} {environment.ssh}" if environment.ssh else "popen"
-    python = shlex.quote(_python(environment))
-    spec = XSpec(f"{where}//python={python}//id=inferbench//execmodel=main_thread_only")
+    # The spec only says that a bare interpreter is at the other end; the command is ours, because
+    # execnet has ssh compress, which weights and images only lose time by.
+    spec = XSpec("popen//python=any//id=inferbench//execmodel=main_thread_only")
+    command = python_command(environment, popen_bootstrapline, unbuffered=True)
     try:
-        io = create_io(spec, get_execmodel("thread"))
+        io = Popen2IOMaster(command, get_execmodel("thread"))
+        if environment.ssh:
+            io.remoteaddress = environment.ssh  # by which execnet tells that ssh itself failed
     except OSError as error:
         raise diagnosed(environment, str(error)) from error
     late = threading.Event()
@@ -77,11 +88,12 @@ def start_gateway(environment: Environment, timeout_s: float) -> Any:
     return gateway
 
 
-def end_gateway(gateway: Any, owner_pid: int, token: str) -> None:
+def end_gateway(gateway: Any, environment: Environment, owner_pid: int, token: str) -> None:
     """End a gateway and all below it, in bounded time; forked copies of the owner do nothing.
 
     Args:
         gateway: What `start_gateway` returned.
+        environment: What it was given.
         owner_pid: The process that it belongs to.
         token: The value of `TOKEN` in the worker's environment.
     """
@@ -101,18 +113,19 @@ def end_gateway(gateway: Any, owner_pid: int, token: str) -> None:
     gateway.join(timeout=1.0)
     with contextlib.suppress(OSError, ValueError):
         io.close_read()
-    if io.popen.returncode != 0:
-        _kill_marked(token)
+    if io.popen.returncode == 0:
+        return
+    if environment.ssh is None:
+        kill_marked(f"{TOKEN}={token}")
+    else:
+        _kill_marked_there(environment, f"{TOKEN}={token}")
 
 
 def diagnosed(environment: Environment, symptom: str) -> WorkerError:
     """Return why an environment has no worker, asking its interpreter in the plainest way."""
-    command = [_python(environment), "-c", _DIAGNOSIS]
-    if environment.ssh:
-        command = ["ssh", *_SSH_OPTIONS, *environment.ssh.split(), shlex.join(command)]
     try:
         done = subprocess.run(
-            command,
+            python_command(environment, _DIAGNOSIS),
             capture_output=True,
             text=True,
             errors="replace",
@@ -122,16 +135,19 @@ def diagnosed(environment: Environment, symptom: str) -> WorkerError:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return unreachable(environment, str(error), _GIVE_PYTHON)
-    return unreachable(environment, *_reading(done, symptom))
+    return unreachable(environment, *_reading(done, symptom, environment.ssh is not None))
 
 
-def _reading(done: subprocess.CompletedProcess[str], symptom: str) -> tuple[str, str]:
+def _reading(
+    done: subprocess.CompletedProcess[str], symptom: str, over_ssh: bool
+) -> tuple[str, str]:
     """Return what the diagnosis says, and what to do about it."""
     lines, said = done.stdout.splitlines(), done.stderr.strip()
     answer = next((line for line in lines if line.startswith("inferbench python ")), None)
     if answer is None:
         said = (said or done.stdout.strip())[-500:]
-        return f"no Python answered (exit code {done.returncode}): {said}", _GIVE_PYTHON
+        hint = _GIVE_HOST if over_ssh and done.returncode == _SSH_FAILED else _GIVE_PYTHON
+        return f"no Python answered (exit code {done.returncode}): {said}", hint
     version = answer.split()[2]
     if tuple(map(int, version.split("."))) < OLDEST_PYTHON:
         return f"it is Python {version}, and 3.10 is the oldest that will do", _GIVE_PYTHON
@@ -153,20 +169,43 @@ def _discard(io: Any) -> None:
             pipe.close()
 
 
-def _kill_marked(token: str) -> None:
+def kill_marked(mark: str) -> None:
     """Kill what a supervisor that was killed itself has left on this host."""
-    mark = f"{TOKEN}={token}".encode()
     found = True
     while found:
         found = False
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes():
+                if entry.name.isdecimal() and mark.encode() in (entry / "environ").read_bytes():
                     os.kill(int(entry.name), signal.SIGKILL)
                     found = True
 
 
-def _python(environment: Environment) -> str:
-    python = environment.python or ("python3" if environment.ssh else sys.executable)
-    # execnet separates its options with "//"; symbolic links must stay, they are what a venv is
-    return os.path.normpath(python if environment.ssh else os.path.expanduser(python))  # noqa: PTH111
+def _kill_marked_there(environment: Environment, mark: str) -> None:
+    """Do the same on another host, if it can still be reached."""
+    imports = "import contextlib, os, signal\nfrom pathlib import Path\n"
+    script = f"{imports}{inspect.getsource(kill_marked)}kill_marked({mark!r})\n"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            python_command(environment, script),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_DIAGNOSIS_S,
+            check=False,
+        )
+
+
+def python_command(environment: Environment, script: str, *, unbuffered: bool = False) -> list[str]:
+    """Return the command that runs a script in an environment's interpreter."""
+    options = ["-u"] if unbuffered else []
+    if environment.ssh is None:
+        # Symbolic links must stay: they are what a virtual environment is.
+        python = os.path.expanduser(environment.python or sys.executable)  # noqa: PTH111
+        return [python, *options, "-c", script]
+    python = environment.python or "python3"
+    # Its user's shell expands `~` only where it is not quoted.
+    home, rest = ('"$HOME"/', python[2:]) if python.startswith("~/") else ("", python)
+    arguments = shlex.join([*options, "-c", script])
+    there = f"exec {home}{shlex.quote(rest)} {arguments}"
+    return ["ssh", *_SSH_OPTIONS, *environment.ssh.split(), there]

@@ -10,11 +10,13 @@ import importlib
 import inspect
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +24,11 @@ from pytest_inferbench.backends.contract import Backend
 from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
+from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
+
+if TYPE_CHECKING:
+    from pytest_inferbench.worker.depot import Depot
 
 Fields = dict[str, Any]
 Arrays = dict[str, Array]
@@ -34,6 +40,8 @@ class Servant:
 
     def __init__(self) -> None:
         self._backend: Backend | None = None
+        self._depot: Depot | None = None
+        self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
 
     def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
@@ -65,6 +73,13 @@ class Servant:
             "examine": self.examine,
             "reopen": self.reopen,
             "close": self.close,
+            "scratch": self.scratch,
+            "hardware": self.hardware,
+            "cache_find": self.cache_find,
+            "cache_begin": self.cache_begin,
+            "cache_write": self.cache_write,
+            "cache_finish": self.cache_finish,
+            "cache_build": self.cache_build,
         }
 
     def hello(self, _arrays: Arrays, *, distributions: list[str] | None = None) -> Answer:
@@ -77,7 +92,7 @@ class Servant:
             "machine": platform.machine(),
             "pid": os.getpid(),
             "cpus": len(os.sched_getaffinity(0)),
-            "distributions": _versions(distributions or []),
+            "distributions": installed(distributions or []),
         }, {}
 
     def build(
@@ -119,7 +134,7 @@ class Servant:
             "inputs": [spec.as_fields() for spec in backend.inputs],
             "outputs": [spec.as_fields() for spec in backend.outputs],
             "ran": backend.describe(),
-            "versions": _versions([*backend.distributions, "numpy"]),
+            "versions": installed([*backend.distributions, "numpy"]),
         }, {}
 
     def infer(self, arrays: Arrays) -> Answer:
@@ -225,6 +240,63 @@ class Servant:
             backend.close()
         return {}, {}
 
+    def scratch(self, arrays: Arrays, *, name: str = "") -> Answer:
+        """Write the array `data` to a file of the worker's own; without a name, remove them all."""
+        if not name:
+            folder, self._scratch = self._scratch, None
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            return {}, {}
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="inferbench-"))
+        path = self._scratch / Path(name).name
+        path.write_bytes(arrays["data"].data)
+        return {"path": str(path)}, {}
+
+    def hardware(self, _arrays: Arrays) -> Answer:
+        """Tell which devices this machine has."""
+        return hardware_here(), {}
+
+    def cache_find(self, _arrays: Arrays, *, key: str) -> Answer:
+        """Tell where this host's cache has an entry; see `Depot.find`."""
+        return self._cache().find(key), {}
+
+    def cache_begin(self, _arrays: Arrays, *, key: str, describe: Fields) -> Answer:
+        """Start to receive an entry; see `Depot.begin`."""
+        return self._cache().begin(key, describe), {}
+
+    def cache_write(self, arrays: Arrays, *, name: str, offset: int) -> Answer:
+        """Receive a chunk, the array `data`; see `Depot.write`."""
+        return self._cache().write(name, offset, arrays["data"].data), {}
+
+    def cache_finish(self, _arrays: Arrays, *, files: dict[str, str]) -> Answer:
+        """Keep what was received; see `Depot.finish`."""
+        return self._cache().finish(files), {}
+
+    def cache_build(
+        self,
+        arrays: Arrays,
+        *,
+        key: str,
+        describe: Fields,
+        file_name: str,
+        build: Fields,
+        anew: bool = False,
+    ) -> Answer:
+        """Have an entry, built by the verb `build` with these fields where it is missing."""
+
+        def fill(folder: Path) -> Fields:
+            return self.build(arrays, output=str(folder / file_name), **build)[0]
+
+        return self._cache().build(key, describe, fill, anew=anew), {}
+
+    def _cache(self) -> Depot:
+        if self._depot is None:
+            from pytest_inferbench.worker.depot import Depot
+
+            self._depot = Depot()
+        return self._depot
+
     def _open_backend(self) -> Backend:
         if self._backend is None:
             raise InferbenchError("IB-313", "no artifact is open", "Open one first.")
@@ -246,16 +318,6 @@ def _backend_class(name: str) -> type[Backend]:
             f"{name!r} names no Backend",
             "Write `module:Class`, a subclass of pytest_inferbench.backends.contract.Backend.",
         )
-    return found
-
-
-def _versions(names: list[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -89,7 +89,9 @@ def test_an_empty_cache_lists_nothing(cache: ArtifactCache) -> None:
     assert cache.total_bytes() == 0
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     name=st.sampled_from([*CONTENT, "meta.json"]),
     damage=st.sampled_from(["flip", "cut", "gone"]),

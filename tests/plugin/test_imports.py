@@ -8,7 +8,7 @@ import sys
 import pytest
 
 # execnet is not among them: xdist imports it, in use or not.
-HEAVY = {"onnx", "onnxruntime", "numpy", "rich", "msgspec", "filelock", "pynvml"}
+HEAVY = {"onnx", "onnxruntime", "numpy", "rich", "msgspec", "pynvml"}
 
 PROGRAM = """
 import sys, pytest

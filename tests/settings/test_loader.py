@@ -138,6 +138,19 @@ def test_everything_that_can_be_written(project):
     assert settings.budget("plain", "map_drop", "int8", "cpu-x-2c") is None
 
 
+def test_an_interpreter_on_another_host_is_that_host_s_to_find(project):
+    text = """
+[environments.orin]
+backends = ["trt"]
+hardware = "jetson-orin-nano-15w"
+ssh = "-p 2222 nvidia@orin"
+python = "PYTHON"
+"""
+    for python in ("~/venv/bin/python", "venv/bin/python", "python3.10"):
+        settings = load_text(project, text.replace("PYTHON", python))
+        assert settings.environments["orin"].python == python
+
+
 def test_where_settings_are_looked_for(tmp_path):
     assert find(tmp_path) is None
     assert load(tmp_path).source is None
@@ -243,7 +256,26 @@ TENSORS = MODEL + 'task = "tensors"\n'
         (TENSORS.replace("m]", "int8]"), "models.int8", "a precision"),
         (TENSORS.replace("m]", "trt]"), "models.trt", "a backend"),
         ("[environments.a]", "environments.a.backends", "required"),
-        ("[environments.a]\nbackends = ['trt']\nssh = 'x@y'", "environments.a.ssh", "yet"),
+        (
+            "[environments.a]\nbackends = ['trt']\nssh = 'x@y'",
+            "environments.a.hardware",
+            "required",
+        ),
+        (
+            "[environments.a]\nbackends = ['trt']\nhardware = 'nvidia-x'\nssh = 'x@y -p'",
+            "environments.a.ssh",
+            "no host",
+        ),
+        (
+            "[environments.a]\nbackends = ['trt']\nhardware = 'nvidia-x'\nssh = ' '",
+            "environments.a.ssh",
+            "no host",
+        ),
+        (
+            "[environments.a]\nbackends = ['trt']\nhardware = 'nvidia-x'\nssh = 'x@y'\npython = ''",
+            "environments.a.python",
+            "no path",
+        ),
         (
             "[environments.a]\nbackends = ['trt']\nhardware = 'H200'",
             "environments.a.hardware",

@@ -1,0 +1,177 @@
+"""Another host: a real sshd on the loopback address, and interpreters that hold nothing of ours."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_inferbench.lockfile import open_lock, try_lock
+from pytest_inferbench.worker.client import Environment
+
+MARK = "INFERBENCH_TEST_MARK"
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+
+SERVER = """
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+PrintMotd no
+MaxStartups 50
+AcceptEnv {mark}
+"""
+CLIENT = """
+Host there banner
+  HostName 127.0.0.1
+  Port {port}
+  User {user}
+  IdentitiesOnly yes
+  UserKnownHostsFile {folder}/known_hosts
+  GlobalKnownHostsFile /dev/null
+  SendEnv {mark}
+Host there
+  IdentityFile {folder}/user_key
+Host banner
+  IdentityFile {folder}/banner_key
+"""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What tests hold of the server."""
+
+    folder: Path
+    pid: int
+
+    def ssh(self, name: str = "there") -> str:
+        return f"-F {self.folder}/client {name}"
+
+    def environment(self, name: str = "there", python: str = sys.executable, **env) -> Environment:
+        return Environment("orin", python, self.ssh(name), env)
+
+    def logins(self) -> int:
+        return (self.folder / "log").read_text().count("Accepted publickey")
+
+    def connections(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _make_keys(folder: Path) -> None:
+    for name in ("host_key", "user_key", "banner_key"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    user, banner = ((folder / f"{name}_key.pub").read_text() for name in ("user", "banner"))
+    talkative = 'command="echo Welcome to Ubuntu; eval \\"$SSH_ORIGINAL_COMMAND\\""'
+    (folder / "authorized_keys").write_text(f"{user}{talkative} {banner}")
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory):
+    """A server that lets this user in, ended with the session."""
+    if SSHD is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("no sshd on this machine (apt-get install openssh-server)")
+    folder, port = tmp_path_factory.mktemp("sshd"), free_port()
+    facts = {"folder": folder, "port": port, "mark": MARK, "user": getpass.getuser()}
+    _make_keys(folder)
+    (folder / "server").write_text(SERVER.format(**facts))
+    (folder / "client").write_text(CLIENT.format(**facts))
+    host_key = (folder / "host_key.pub").read_text()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # Debian's start script makes it
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "server")], stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"sshd did not start: {(folder / 'log').read_text()}")
+            time.sleep(0.05)
+        yield Host(folder, server.pid)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def marked(mark: str) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def survivors(mark: str, within_s: float) -> list[int]:
+    deadline = time.monotonic() + within_s
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+@pytest.fixture
+def mark(monkeypatch):
+    """A mark that every process of this test inherits, over ssh too; none may be left."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, value)
+    yield value
+    assert not survivors(value, within_s=10.0)
+
+
+@pytest.fixture
+def left_of():
+    """Return the marked processes that are still there after some seconds."""
+    return survivors
+
+
+@pytest.fixture(autouse=True)
+def _adversaries_importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "worker"))
+
+
+@pytest.fixture(scope="session")
+def bare_python(request):
+    """A Python 3.10 that has numpy and onnxruntime, and nothing else; kept between sessions."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = [str(path) for path in sorted(pyenv.glob("3.10.*/bin/python"))]
+    found += filter(None, [shutil.which("python3.10")])
+    if not found:
+        pytest.skip("no Python 3.10 on this machine")
+    folder = request.config.cache.mkdir("inferbench-venvs") / "bare-3.10"
+    python = folder / "bin" / "python"
+    lock = open_lock(folder.with_suffix(".lock"))  # one process makes it, the others wait
+    while not try_lock(lock):
+        time.sleep(0.1)
+    try:
+        if not (folder / "whole").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([found[0], "-m", "venv", str(folder)], check=True)
+            install = [str(python), "-m", "pip", "install", "-q", "numpy<2", "onnxruntime"]
+            subprocess.run(install, check=True)
+            (folder / "whole").touch()
+    finally:
+        os.close(lock)
+    return str(python)
