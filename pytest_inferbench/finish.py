@@ -44,6 +44,10 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         unwritten = _write_json(gate)
         gate.notices += unwritten
         problems += unwritten
+    if gate.options.coverage_path is not None:
+        unwritten = _write_coverage(gate)
+        gate.notices += unwritten
+        problems += unwritten
     if problems:
         _fail(session)
 
@@ -88,10 +92,11 @@ def _record(gate: Gate) -> list[str]:
     """Write the sessions to record, once a file; return what could not be written."""
     if not gate.options.update:
         return []
+    from pytest_inferbench.onnx_cases.recording import record as record_cases
     from pytest_inferbench.recording import record
 
     try:
-        lines = record(gate)
+        lines = record(gate) + record_cases(gate)
     except InferbenchError as error:
         return [f"not every baseline was written: {error}"]
     gate.notices += lines
@@ -105,4 +110,18 @@ def _write_json(gate: Gate) -> list[str]:
         write_results(gate)
     except OSError as error:
         return [f"[IB-704] {gate.options.json_path} could not be written: {error}"]
+    return []
+
+
+def _write_coverage(gate: Gate) -> list[str]:
+    from pytest_inferbench.report.coverage import write_coverage
+
+    path = gate.options.coverage_path
+    assert path is not None
+    if not (covered := gate.coverage()):
+        return [f"[IB-638] {path} was not written: none of ONNX's cases ran"]
+    try:
+        write_coverage(path, covered)
+    except OSError as error:
+        return [f"[IB-637] {path} could not be written: {error}"]
     return []

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.host_lock import HostLock
+    from pytest_inferbench.matrix import EnvironmentFacts
     from pytest_inferbench.onnx_cases.index import CaseIndex
     from pytest_inferbench.onnx_cases.runner import CaseRun
-    from pytest_inferbench.matrix import EnvironmentFacts
     from pytest_inferbench.reference import Reference
+    from pytest_inferbench.report.coverage import Coverage
     from pytest_inferbench.settings.schema import ModelSettings, Settings
     from pytest_inferbench.tasks import Task
     from pytest_inferbench.worker.client import AnyWorker
@@ -264,6 +265,12 @@ class Gate:
             and "fp32" in info.precisions
         ]
         return self.matrix_of(MODEL, takes_onnx, ["fp32"])
+
+    def coverage(self) -> list[Coverage]:
+        """How ONNX's own cases ended, by cell."""
+        from pytest_inferbench.report.coverage import coverage
+
+        return coverage(self.ledger.ours, [cell.id for cell in self.onnx_cells])
 
     @cached_property
     def onnx_index(self) -> CaseIndex:

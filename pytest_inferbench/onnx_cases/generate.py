@@ -46,18 +46,19 @@ def _collected() -> Iterator[tuple[Any, Any, Sets]]:
     """Give every case with its model, and of each data set the inputs and outputs by name."""
     from onnx.backend.test.loader import load_model_tests
 
-    for case in load_model_tests(kind="node"):
-        yield (
-            case,
-            case.model,
-            [
-                (_named(case.model.graph.input, inputs), _named(case.model.graph.output, outputs))
-                for inputs, outputs in case.data_sets
-            ],
-        )
+    yield from map(_node, load_model_tests(kind="node"))
     for kind in _DISK_KINDS:
         yield from map(_from_disk, load_model_tests(kind=kind))
     yield from map(_light, load_model_tests(kind="real"))
+
+
+def _node(case: Any) -> tuple[Any, Any, Sets]:
+    graph = case.model.graph
+    sets = [
+        (_named(graph.input, inputs), _named(graph.output, outputs))
+        for inputs, outputs in case.data_sets
+    ]
+    return case, case.model, sets
 
 
 def _named(infos: Iterable[Any], values: Iterable[Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def ended_early(stage: str, error: Mapping[str, str]) -> Outcome:
         stage: Where it ended; see `serve.run_case`.
         error: ``code``, ``type`` and ``message`` of what was raised.
     """
-    text = one_line(f"{error['type']}: {error['message']}")
+    ours = f"[{error['code']}] " if error["code"] else f"{error['type']}: "
+    text = one_line(ours + error["message"])
     said = f"{error['type']} {error['message']}".lower()
     refused = stage in ("open", "types") or any(sign in said for sign in _NOT_IMPLEMENTED)
     return Outcome(Kind.UNSUPPORTED if refused else Kind.FAILED, text)
@@ -136,40 +137,45 @@ def rule(outcome: Outcome, earlier: Earlier | None, version: str, *, updating: b
             instead of failed.
     """
     before = earlier.kind if earlier else None
-    said = f"{outcome.kind.value}: {outcome.detail}" if outcome.detail else outcome.kind.value
-    if outcome.note:
-        said += f" ({outcome.note})"
     if outcome.kind is Kind.PASSED:
-        if before in (None, Kind.PASSED):
-            return Ruling(Verdict.PASS, "IB-600", said)
-        assert earlier is not None
+        if earlier is None or before in (None, Kind.PASSED):
+            return Ruling(Verdict.PASS, "IB-600", _said(outcome))
         was = f"{before.value} with {earlier.version}" if before else ""
-        return Ruling(Verdict.IMPROVED, "IB-634", f"passes with {version}; it {was}")
+        return Ruling(Verdict.IMPROVED, "IB-634", f"passes with {version}; {was}")
     if updating:
         was = f"; it passed with {earlier.version}" if earlier and before is Kind.PASSED else ""
-        return Ruling(Verdict.RECORDED, "IB-635", f"recorded as {said}{was}")
-    if earlier is not None and before is Kind.PASSED:
-        text = f"{said}, with {version}; it passed with {earlier.version}"
+        return Ruling(Verdict.RECORDED, "IB-635", f"recorded as {_said(outcome)}{was}")
+    return _rule_what_did_not_pass(outcome, earlier, version)
+
+
+def _rule_what_did_not_pass(outcome: Outcome, earlier: Earlier | None, version: str) -> Ruling:
+    said, before = _said(outcome), earlier.kind if earlier else None
+    then = f"with {earlier.version}" if earlier else ""
+    if before is Kind.PASSED:
+        text = f"{said}, with {version}; it passed {then}"
         return Ruling(Verdict.REGRESSED, "IB-631", text)
     if outcome.kind is Kind.UNSUPPORTED:
         return Ruling(Verdict.UNSUPPORTED, "IB-632", said)
-    if earlier is not None and before is not None and not _is_worse(outcome.kind, before):
-        text = f"known to fail: {said}; {before.value} with {earlier.version} too"
-        return Ruling(Verdict.KNOWN, "IB-633", text)
-    was = f"; {before.value} with {earlier.version}" if earlier and before else "; never recorded"
-    return Ruling(Verdict.FAILED, "IB-630", f"{said}, with {version}{was}")
+    if before is None:
+        hint = "never recorded: accept it as known with --update-baselines"
+        return Ruling(Verdict.FAILED, "IB-630", f"{said}, with {version}; {hint}")
+    if _badness(outcome.kind) > _badness(before):
+        text = f"{said}, with {version}; it was {before.value} {then}"
+        return Ruling(Verdict.FAILED, "IB-630", text)
+    return Ruling(Verdict.KNOWN, "IB-633", f"known to fail: {said}; {before.value} {then} too")
 
 
-def _is_worse(now: Kind, before: Kind) -> bool:
-    """Whether a case that did not pass before ends worse now: refused, wrong, broken."""
-    return _badness(now) > _badness(before)
+def _said(outcome: Outcome) -> str:
+    said = f"{outcome.kind.value}: {outcome.detail}" if outcome.detail else outcome.kind.value
+    return f"{said} ({outcome.note})" if outcome.note else said
 
 
 def _badness(kind: Kind) -> int:
+    """Refused is better than wrong, and wrong better than broken."""
     return 2 if kind in _BROKEN else int(kind is Kind.FAILED)
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """Return a text as one line, without the folder of the case, which differs every time."""
+def one_line(text: str, limit: int = 400) -> str:
+    """Return a text as one line of a length that can be read."""
     words = " ".join(text.split())
     return words if len(words) <= limit else words[: limit - 1] + "…"

@@ -7,7 +7,7 @@ and the next one gets a new worker.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError

@@ -90,4 +90,5 @@ def _numbers(carrier: Array, type_name: str) -> Array:
     if type_name in _CARRIERS or not hasattr(ml_dtypes, type_name):
         return carrier
 
-    return carrier.view(getattr(ml_dtypes, type_name)).astype(np.float32)
+    values: Array = carrier.view(getattr(ml_dtypes, type_name)).astype(np.float32)
+    return values
