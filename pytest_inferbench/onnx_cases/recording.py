@@ -1,4 +1,4 @@
-"""Records a session's cases: takes the ledger, writes each hardware's file once.
+"""A session's cases beside the records: takes the ledger, writes each hardware's file once.
 
 Only the process that saw every report does this; what is recorded came with the reports.
 """
@@ -13,6 +13,9 @@ from pytest_inferbench.onnx_cases.outcomes import Kind
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
+    from pytest_inferbench.report.coverage import Coverage
+
+_NAMED = 10
 
 
 def record(gate: Gate) -> list[str]:
@@ -64,4 +67,23 @@ def _worse(cases: list[dict[str, Any]]) -> list[str]:
         f" {case['detail']}"
         for case in cases
         if case["earlier"] == Kind.PASSED.value and case["outcome"] != Kind.PASSED.value
+    ]
+
+
+def differences(gate: Gate, covered: Coverage) -> list[str]:
+    """Tell which cases the recorded version of `onnx` had and this one has not, and the reverse."""
+    cell = next(cell for cell in gate.onnx_cells if cell.id == covered.cell)
+    versions = baseline.read(gate.settings.baselines, cell.hardware).cells.get(
+        cell.baseline_key, {}
+    )
+    version = baseline.compared_with(versions, covered.version)
+    if version is None or versions[version].onnx == covered.onnx:
+        return []
+    recorded, now = set(versions[version].outcomes()), set(gate.onnx_index.cases)
+    head = f"  against {version}, recorded with onnx {versions[version].onnx}"
+    return [
+        f"{head}: {len(names)} cases {what}: {', '.join(sorted(names)[:_NAMED])}"
+        + (" ..." if len(names) > _NAMED else "")
+        for what, names in (("are new", now - recorded), ("are gone", recorded - now))
+        if names
     ]

@@ -47,10 +47,16 @@ def last_line(table: list[Row], undecided: Mapping[str, int]) -> str:
 
 
 def _write_coverage(gate: Gate, reporter: pytest.TerminalReporter) -> None:
+    from pytest_inferbench.errors import InferbenchError
+    from pytest_inferbench.onnx_cases.recording import differences
     from pytest_inferbench.report.coverage import summary
 
     for covered in gate.coverage():
-        for line in summary(covered):
+        try:
+            lines = [*summary(covered), *differences(gate, covered)]
+        except InferbenchError as error:  # each of its cases has failed with it
+            lines = [*summary(covered), f"  {error}"]
+        for line in lines:
             reporter.write_line(line)
 
 
