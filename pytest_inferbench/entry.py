@@ -23,7 +23,7 @@ _MARKERS = (
     "inferbench(models, backends, precisions, tasks): narrow the cells that a test is"
     " parametrized over (each a list of names)",
     "conformance: the backend keeps its contract",
-    "onnx_ops: ONNX's own backend tests; collected only when asked for (docs/verdicts.md)",
+    "onnx_ops: ONNX's own backend tests; collected only when asked for by name or by path",
     "accuracy: the outputs and scores are within budget",
     "latency: the time of an inference is within budget",
     "memory: the memory it takes is within budget",

@@ -103,7 +103,9 @@ def _record(gate: Gate) -> list[str]:
         except InferbenchError as error:
             problems.append(f"not every baseline was written: {error}")
     gate.notices += lines
-    return problems if lines or problems else ["[IB-703] --update-baselines, and no cell was recorded"]
+    return (
+        problems if lines or problems else ["[IB-703] --update-baselines, and no cell was recorded"]
+    )
 
 
 def _write_json(gate: Gate) -> list[str]:
