@@ -35,7 +35,12 @@ def with_builtin_models(settings: Settings) -> Settings:
 
     from pytest_inferbench.settings.schema import ModelSettings
 
-    model = ModelSettings(path=model_path(), task="detection", layout="yolov8")
+    model = ModelSettings(
+        path=model_path(),
+        task="detection",
+        layout="yolov8",
+        sources={"torch": str(model_path().with_suffix(".pt2"))},
+    )
     return msgspec.structs.replace(settings, models={NAME: model})
 
 

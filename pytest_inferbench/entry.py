@@ -23,12 +23,18 @@ _MARKERS = (
     "inferbench(models, backends, precisions, tasks): narrow the cells that a test is"
     " parametrized over (each a list of names)",
     "conformance: the backend keeps its contract",
+    "onnx_ops: ONNX's own backend tests; collected only when asked for by name or by path",
     "accuracy: the outputs and scores are within budget",
     "latency: the time of an inference is within budget",
     "memory: the memory it takes is within budget",
     "cold_start: opening it and the first inference are within budget",
 )
-_OPTIONS_IN_PLAY = ("inferbench_require", "inferbench_update", "inferbench_json")
+_OPTIONS_IN_PLAY = (
+    "inferbench_require",
+    "inferbench_update",
+    "inferbench_json",
+    "inferbench_coverage",
+)
 
 
 def configure(config: pytest.Config) -> None:
@@ -99,7 +105,8 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from pytest_inferbench.scheduling import CellScheduling
 
-    return CellScheduling(config, log, (cell.id for cell in gate_of(config).cells))
+    gate = gate_of(config)
+    return CellScheduling(config, log, (cell.id for cell in (*gate.cells, *gate.onnx_cells)))
 
 
 def settings_file(config: pytest.Config) -> Path | None:

@@ -44,6 +44,10 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         unwritten = _write_json(gate)
         gate.notices += unwritten
         problems += unwritten
+    if gate.options.coverage_path is not None:
+        unwritten = _write_coverage(gate)
+        gate.notices += unwritten
+        problems += unwritten
     if problems:
         _fail(session)
 
@@ -88,14 +92,20 @@ def _record(gate: Gate) -> list[str]:
     """Write the sessions to record, once a file; return what could not be written."""
     if not gate.options.update:
         return []
+    from pytest_inferbench.onnx_cases.recording import record as record_cases
     from pytest_inferbench.recording import record
 
-    try:
-        lines = record(gate)
-    except InferbenchError as error:
-        return [f"not every baseline was written: {error}"]
+    problems: list[str] = []
+    lines: list[str] = []
+    for each in (record, record_cases):
+        try:
+            lines += each(gate)
+        except InferbenchError as error:
+            problems.append(f"not every baseline was written: {error}")
     gate.notices += lines
-    return [] if lines else ["[IB-703] --update-baselines, and no cell was recorded"]
+    return (
+        problems if lines or problems else ["[IB-703] --update-baselines, and no cell was recorded"]
+    )
 
 
 def _write_json(gate: Gate) -> list[str]:
@@ -105,4 +115,18 @@ def _write_json(gate: Gate) -> list[str]:
         write_results(gate)
     except OSError as error:
         return [f"[IB-704] {gate.options.json_path} could not be written: {error}"]
+    return []
+
+
+def _write_coverage(gate: Gate) -> list[str]:
+    from pytest_inferbench.report.coverage import write_coverage
+
+    path = gate.options.coverage_path
+    assert path is not None
+    if not (covered := gate.coverage()):
+        return [f"[IB-638] {path} was not written: none of ONNX's cases ran"]
+    try:
+        write_coverage(path, covered)
+    except OSError as error:
+        return [f"[IB-637] {path} could not be written: {error}"]
     return []

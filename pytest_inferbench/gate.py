@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
@@ -35,13 +35,18 @@ if TYPE_CHECKING:
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.host_lock import HostLock
     from pytest_inferbench.matrix import EnvironmentFacts
+    from pytest_inferbench.onnx_cases.index import CaseIndex
+    from pytest_inferbench.onnx_cases.runner import CaseRun
     from pytest_inferbench.reference import Reference
+    from pytest_inferbench.report.coverage import Coverage
     from pytest_inferbench.settings.schema import ModelSettings, Settings
     from pytest_inferbench.tasks import Task
     from pytest_inferbench.worker.client import AnyWorker
 
 
 _MEMORY_SHARE = 0.8
+
+_Run = TypeVar("_Run", "CellRun", "CaseRun")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Options:
     update: str | None = None
     reason: str = ""
     json_path: Path | None = None
+    coverage_path: Path | None = None
     in_process: bool = False
     environments: tuple[EnvironmentFacts, ...] = ()
 
@@ -87,7 +93,7 @@ class Gate:
         self.comparisons = 1
         self.notices: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
-        self._current: CellRun | None = None
+        self._current: CellRun | CaseRun | None = None
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
         self.environments = {facts.name: facts for facts in self._facts()}
@@ -106,13 +112,27 @@ class Gate:
         )
 
     def matrix_of(
-        self, model: str, backends: Sequence[str], precisions: Sequence[str]
+        self,
+        model: str,
+        backends: Sequence[str],
+        precisions: Sequence[str],
+        *,
+        on_this_host: bool = False,
     ) -> tuple[Cell, ...]:
-        """Return the cells of one model over these axes on this host, in the matrix or not."""
-        sources = frozenset(self.settings.models[model].sources)
-        axes = ModelAxes(model, backends, precisions, sources)
-        here = [facts for facts in self.environments.values() if facts.host is None]
-        return build_matrix([axes], here, self.catalog)
+        """Return the cells of one model over these axes, in the matrix or not.
+
+        Args:
+            model: Its name; one that the settings do not know has no sources.
+            backends: Names of backends.
+            precisions: Precisions.
+            on_this_host: Whether environments on other hosts are left out.
+        """
+        known = self.settings.models.get(model)
+        axes = ModelAxes(model, backends, precisions, frozenset(known.sources if known else ()))
+        there = [
+            facts for facts in self.environments.values() if facts.host is None or not on_this_host
+        ]
+        return build_matrix([axes], there, self.catalog)
 
     def _facts(self) -> list[EnvironmentFacts]:
         if self.options.environments:
@@ -155,12 +175,17 @@ class Gate:
         Raises:
             InferbenchError: The settings are wrong.
         """
-        json_path = config.getoption("inferbench_json")
+
+        def path_of(option: str) -> Path | None:
+            given = config.getoption(option)
+            return Path(config.invocation_params.dir, given) if given else None
+
         options = Options(
             require=tuple(config.getoption("inferbench_require")),
             update=config.getoption("inferbench_update"),
             reason=config.getoption("inferbench_reason"),
-            json_path=Path(config.invocation_params.dir, json_path) if json_path else None,
+            json_path=path_of("inferbench_json"),
+            coverage_path=path_of("inferbench_coverage"),
             in_process=config.getoption("inferbench_in_process"),
             environments=facts_sent(getattr(config, "workerinput", {})),
         )
@@ -234,10 +259,49 @@ class Gate:
         """Return the cell's run; whatever other cell was open is closed first."""
         from pytest_inferbench.cellrun import CellRun
 
-        if self._current is None or self._current.cell != cell:
+        return self._only(cell, CellRun)
+
+    def case_run_of(self, cell: Cell) -> CaseRun:
+        """Return the run of ONNX's cases on a cell, likewise the only one that is open."""
+        from pytest_inferbench.onnx_cases.runner import CaseRun
+
+        return self._only(cell, CaseRun)
+
+    def _only(self, cell: Cell, kind: type[_Run]) -> _Run:
+        current = self._current
+        if not isinstance(current, kind) or current.cell != cell:
             self.close()
-            self._current = CellRun(self, cell)
-        return self._current
+            self._current = current = kind(self, cell)
+        return current
+
+    @cached_property
+    def onnx_cells(self) -> tuple[Cell, ...]:
+        """The cells that ONNX's own cases run on: each backend of the matrix that takes ONNX."""
+        from pytest_inferbench.onnx_cases import MODEL
+
+        asked = dict.fromkeys([cell.backend for cell in self.cells])
+        takes_onnx = [
+            name
+            for name in asked
+            if (info := self.catalog[name]).source == "onnx"
+            and info.runs
+            and info.devices[0] != "remote"
+            and "fp32" in info.precisions
+        ]
+        return self.matrix_of(MODEL, takes_onnx, ["fp32"])
+
+    def coverage(self) -> list[Coverage]:
+        """How ONNX's own cases ended, by cell."""
+        from pytest_inferbench.report.coverage import coverage
+
+        return coverage(self.ledger.ours, [cell.id for cell in self.onnx_cells])
+
+    @cached_property
+    def onnx_index(self) -> CaseIndex:
+        """ONNX's own cases."""
+        from pytest_inferbench.onnx_cases.index import CaseIndex
+
+        return CaseIndex(self.cache, self.say)
 
     def task_of(self, name: str) -> Task:
         """Return a model's task with its data, shared by all of its cells."""

@@ -27,7 +27,9 @@ PAYLOAD = pytest.StashKey[Payload]()
 """What a test has concluded so far, on its item."""
 
 _NO_LOCK = pytest.StashKey[InferbenchError]()
-_CELL = "_inferbench_cell"
+CELL = "_inferbench_cell"
+"""The fixture that is parametrized over cells."""
+
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
 _FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
 
@@ -35,7 +37,7 @@ _FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
 def cell_of(item: pytest.Item) -> Cell | None:
     """Return the cell that an item is parametrized over, None if it is not ours."""
     callspec = getattr(item, "callspec", None)
-    cell: Cell | None = callspec.params.get(_CELL) if callspec else None
+    cell: Cell | None = callspec.params.get(CELL) if callspec else None
     return cell if hasattr(cell, "cannot_run") else None
 
 
@@ -72,7 +74,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
             for cell in gate.cells
             if _matches(gate, cell, wanted) and (builds or gate.catalog[cell.backend].runs)
         ]
-    metafunc.parametrize(_CELL, parameters, indirect=True)
+    metafunc.parametrize(CELL, parameters, indirect=True)
 
 
 class _AfterCollection:
@@ -86,12 +88,12 @@ class _AfterCollection:
 
 
 def _parameter(cell: Cell) -> Any:
-    return pytest.param(cell, id=cell.id, marks=_marks(cell.markers))
+    return pytest.param(cell, id=cell.id, marks=marks_of(cell.markers))
 
 
 @cache
-def _marks(markers: frozenset[str]) -> tuple[pytest.MarkDecorator, ...]:
-    """Markers by their exact ids: pytest accepts hyphens, attribute syntax does not."""
+def marks_of(markers: frozenset[str]) -> tuple[pytest.MarkDecorator, ...]:
+    """Return markers by their exact ids: pytest accepts hyphens, attribute syntax does not."""
     return tuple(getattr(pytest.mark, marker) for marker in sorted(markers))
 
 
@@ -169,7 +171,7 @@ def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
         item
         for item in items
         if not (
-            _CELL in _fixtures(item)
+            CELL in _fixtures(item)
             and cell_of(item) is None
             and any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_inferbench.gate import Gate
 
 pytest_plugins = ["pytest_inferbench.testkit"]
@@ -63,6 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--inferbench-json", metavar="PATH", help="write what was measured and judged to PATH"
     )
     group.addoption(
+        "--inferbench-coverage",
+        metavar="PATH",
+        help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
+    )
+    group.addoption(
         "--inferbench-in-process",
         action="store_true",
         help="run backends in the pytest process, for a debugger; nothing is isolated then",
@@ -85,7 +92,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize every test that asks for a cell."""
-    if "_inferbench_cell" in metafunc.fixturenames:
+    if "_inferbench_case" in metafunc.fixturenames:
+        from pytest_inferbench.onnx_cases import items as cases
+
+        cases.parametrize(metafunc)
+    elif "_inferbench_cell" in metafunc.fixturenames:
         from pytest_inferbench import items
 
         items.parametrize(metafunc)
@@ -111,6 +122,12 @@ class GateHooks:
         from pytest_inferbench.environments import send_facts
 
         send_facts(self.gate.environments.values(), node.workerinput)
+
+    def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
+        """Leave ONNX's own cases out of a run that did not ask for them."""
+        from pytest_inferbench.onnx_cases.items import leave_out
+
+        return leave_out(config, collection_path)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(

@@ -204,7 +204,7 @@ def reference_cell(gate: Gate, model: str) -> Cell:
     Raises:
         InferbenchError: The reference backend cannot run here.
     """
-    for cell in gate.matrix_of(model, [REFERENCE_BACKEND], ["fp32"]):
+    for cell in gate.matrix_of(model, [REFERENCE_BACKEND], ["fp32"], on_this_host=True):
         if not cell.cannot_run:
             return cell
     raise InferbenchError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.conformance.placed import Placement
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.onnx_cases.items import CaseHandle
     from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
@@ -82,6 +83,23 @@ def kept(request: pytest.FixtureRequest) -> Callable[[Callable[[], list[str]]], 
         conclude_question(request.node, question)
 
     return kept
+
+
+@pytest.fixture
+def _inferbench_case(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def onnx_case(
+    request: pytest.FixtureRequest, _inferbench_cell: Cell, _inferbench_case: str
+) -> CaseHandle:
+    """One of ONNX's own backend tests on one backend: `outcome`, `conclude()`."""
+    from pytest_inferbench.entry import gate_of
+    from pytest_inferbench.onnx_cases.items import CaseHandle
+
+    return CaseHandle(gate_of(request.config), _inferbench_cell, _inferbench_case, request.node)
 
 
 @pytest.fixture

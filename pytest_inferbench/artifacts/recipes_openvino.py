@@ -303,7 +303,8 @@ def _is_quantized(op: Any) -> bool:
     if op.get_type_name() == "Multiply":  # weights: integers, converted, their zero point, scaled
         while op.get_type_name() in ("Multiply", "Subtract", "Convert"):
             op = op.input_value(0).get_node()
-        return op.get_type_name() == "Constant" and op.get_element_type().is_integral_number()
+        is_integer = bool(op.get_element_type().is_integral_number())
+        return op.get_type_name() == "Constant" and is_integer
     return str(op.get_type_name()) == "FakeQuantize"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from pytest_inferbench.artifacts.inspect import sha256_of
+from pytest_inferbench.artifacts.cache import sha256_of
 from pytest_inferbench.backends.contract import unknown_option
 from pytest_inferbench.backends.device_buffers import Device, find_device, open_device
 from pytest_inferbench.backends.trt_calibration import (

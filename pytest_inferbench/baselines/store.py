@@ -11,12 +11,14 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from pytest_inferbench.baselines.schema import SCHEMA, Addition, BaselineFile, merge
 from pytest_inferbench.errors import InferbenchError
+
+_File = TypeVar("_File")
 
 
 class BaselineStore:
@@ -42,15 +44,12 @@ class BaselineStore:
                 newer schema (IB-712).
         """
         path = self.path(hardware, model)
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
+        text = read_file(path)
+        if text is None:
             return None
-        except OSError as error:
-            raise InferbenchError("IB-711", f"{path} cannot be read: {error}") from error
-        file = _decode(path, text)
+        file = decode(path, text, BaselineFile, SCHEMA)
         if (file.hardware, file.model) != (hardware, model):
-            raise _distrust(
+            raise distrust(
                 path, f'it is the baseline of "{file.model}" on {file.hardware}, by what it says'
             )
         return file
@@ -99,27 +98,50 @@ class BaselineStore:
             raise InferbenchError(
                 "IB-714", f"{path} was not written, for it could not be read again: {error}"
             ) from error
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if path.exists():
-                shutil.copymode(path, temporary)
-            temporary.replace(path)
-        except OSError as error:
-            raise InferbenchError(
-                "IB-713",
-                f"{path} could not be written: {error}",
-                "What was recorded before is untouched. Free space or fix permissions, then run"
-                " with --update-baselines again.",
-            ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        replace_file(path, text)
         return path
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return a baseline file's text, None if there is none.
+
+    Raises:
+        InferbenchError: It cannot be read (IB-711).
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InferbenchError("IB-711", f"{path} cannot be read: {error}") from error
+
+
+def replace_file(path: Path, text: bytes) -> None:
+    """Write a baseline file atomically: whatever happens, the old one or the new one is there.
+
+    Raises:
+        InferbenchError: It cannot be written (IB-713).
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise InferbenchError(
+            "IB-713",
+            f"{path} could not be written: {error}",
+            "What was recorded before is untouched. Free space or fix permissions, then run"
+            " with --update-baselines again.",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def encode(file: BaselineFile) -> bytes:
@@ -140,22 +162,27 @@ def _pretty(value: Any, indent: str = "") -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _decode(path: Path, text: bytes) -> BaselineFile:
+def decode(path: Path, text: bytes, kind: type[_File], schema: int) -> _File:
+    """Return what a baseline file holds, checked; of a kind whose newest schema is given.
+
+    Raises:
+        InferbenchError: It is not what it should be (IB-711), or of a newer schema (IB-712).
+    """
     try:
         plain = json.loads(text.decode(), object_pairs_hook=_without_duplicates)
         found = plain.get("schema") if isinstance(plain, dict) else None
-        if isinstance(found, int) and found > SCHEMA:
+        if isinstance(found, int) and found > schema:
             raise InferbenchError(
                 "IB-712",
-                f"{path} is of schema {found}; this version of pytest-inferbench reads {SCHEMA}",
+                f"{path} is of schema {found}; this version of pytest-inferbench reads {schema}",
                 "Upgrade pytest-inferbench.",
             )
-        if found != SCHEMA:
-            raise _distrust(path, f'"schema" is {found!r:.40}, it should be {SCHEMA}')
-        return msgspec.json.decode(text, type=BaselineFile)
+        if found != schema:
+            raise distrust(path, f'"schema" is {found!r:.40}, it should be {schema}')
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         conflict = "it has a merge conflict in it: " if b"<<<<<<<" in text else ""
-        raise _distrust(path, f"{conflict}{error}") from error
+        raise distrust(path, f"{conflict}{error}") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,7 +194,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _distrust(path: Path, why: str) -> InferbenchError:
+def distrust(path: Path, why: str) -> InferbenchError:
+    """Return the error for a file that says what it cannot mean."""
     return InferbenchError(
         "IB-711",
         f"{path} is not a baseline that can be trusted: {why}",

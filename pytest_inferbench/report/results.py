@@ -37,6 +37,8 @@ def write_results(gate: Gate) -> None:
 
 def results(gate: Gate) -> dict[str, Any]:
     """Return everything that was measured and judged, as plain types."""
+    from pytest_inferbench.report.coverage import plain as plain_coverage
+
     by_cell: dict[str, list[dict[str, Any]]] = {}
     for entry in gate.ledger.ours:
         payload = {key: value for key, value in entry.payload.items() if key != "cell"}
@@ -77,6 +79,7 @@ def results(gate: Gate) -> dict[str, Any]:
                 for cell in gate.cells
                 if cell.id in by_cell
             ],
+            "onnx_ops": [plain_coverage(each) for each in gate.coverage()],
             "notices": list(gate.notices),
         }
     )

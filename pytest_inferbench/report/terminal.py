@@ -29,6 +29,7 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     if table:
         reporter.write(_render(table, reporter), flush=True)
     _write_what_cannot_run(gate, reporter)
+    _write_coverage(gate, reporter)
     for notice in gate.notices:
         reporter.write_line(notice)
     if table:
@@ -46,10 +47,24 @@ def last_line(table: list[Row], undecided: Mapping[str, int]) -> str:
     return line
 
 
+def _write_coverage(gate: Gate, reporter: pytest.TerminalReporter) -> None:
+    from pytest_inferbench.errors import InferbenchError
+    from pytest_inferbench.onnx_cases.recording import differences
+    from pytest_inferbench.report.coverage import summary
+
+    for covered in gate.coverage():
+        try:
+            lines = [*summary(covered), *differences(gate, covered)]
+        except InferbenchError as error:  # each of its cases has failed with it
+            lines = [*summary(covered), f"  {error}"]
+        for line in lines:
+            reporter.write_line(line)
+
+
 def _write_what_cannot_run(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     by_reason: dict[str, list[str]] = {}
     shown = {entry.cell for entry in gate.ledger.ours}
-    for cell in gate.cells:
+    for cell in (*gate.cells, *gate.onnx_cells):
         if cell.cannot_run and cell.id in shown:
             by_reason.setdefault(cell.cannot_run, []).append(
                 f"{cell.model} {cell.backend} {cell.precision}"

@@ -72,6 +72,7 @@ class Servant:
             "placement": self.placement,
             "examine": self.examine,
             "reopen": self.reopen,
+            "run_case": self.run_case,
             "close": self.close,
             "scratch": self.scratch,
             "hardware": self.hardware,
@@ -232,6 +233,25 @@ class Servant:
             lambda: _opened(backend_module, artifact, options, precision), arrays, times, budget_s
         )
         return {"growth_mib": growth_mib, "times": done}, {}
+
+    def run_case(
+        self,
+        arrays: Arrays,
+        *,
+        backend_module: str,
+        options: Fields,
+        precision: str,
+        sets: int,
+        with_versions: bool = False,
+    ) -> Answer:
+        """Open, run and close one small model that comes with its inputs; see `serve.run_case`."""
+        from pytest_inferbench.onnx_cases.serve import run_case
+
+        backend = _backend_class(backend_module)()
+        fields, outputs = run_case(backend, arrays, options=options, precision=precision, sets=sets)
+        if with_versions:
+            fields["versions"] = installed([*backend.distributions, "numpy"])
+        return fields, outputs
 
     def close(self, _arrays: Arrays) -> Answer:
         """Close the artifact, if one is open."""

@@ -59,7 +59,12 @@ def test_collection_costs_the_same_for_every_item(calls):
     assert many["all"] > 500, "nothing was counted"
     assert many["all"] < 11 * few["all"]
     # what is asked once a kind or a run, not once an item
-    for name in ("convert.py:_fields", "items.py:_marks", "items.py:_wanted", "matrix.py:_places"):
+    for name in (
+        "convert.py:_fields",
+        "items.py:marks_of",
+        "items.py:_wanted",
+        "matrix.py:_places",
+    ):
         assert 0 < many[name] == few[name], name
     # what a cell keeps once it is computed
     for name in ("matrix.py:id", "matrix.py:markers"):

@@ -1,0 +1,94 @@
+"""Arrays as they are kept and sent, and how near two of them are. Pure: knows no case, no worker.
+
+What numpy has no dtype for travels in a carrier of plain integers beside the name of its type, text
+as numpy's own text. Nearness is what the runner of the `onnx` package takes it to be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+TEXT = "string"
+_BFLOAT16_RTOL = 2**-6  # two units in the last place, as onnx's own runner allows
+_CARRIERS = {"int4": np.int8, "int2": np.int8, "uint4": np.uint8, "uint2": np.uint8}
+
+
+def packed(value: Any) -> tuple[Array, str]:
+    """Return an array fit to be sent, and the name of its type."""
+    array = np.asarray(value)
+    if array.dtype.kind in "OUS":
+        texts = [x.decode() if isinstance(x, bytes) else str(x) for x in array.reshape(-1)]
+        return np.array(texts, dtype=np.str_).reshape(array.shape), TEXT
+    name = array.dtype.name
+    if array.dtype.isbuiltin == 1:  # ml_dtypes' have kinds and names of numpy's, and are not
+        return array, name
+    if name in _CARRIERS:
+        return array.astype(_CARRIERS[name]), name
+    carrier = {1: np.uint8, 2: np.uint16}[array.dtype.itemsize]
+    return np.ascontiguousarray(array).view(carrier).reshape(array.shape), name
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """How an output differs from what was expected.
+
+    Attributes:
+        text: What differs, in words.
+        max_error: The largest difference, where there is one to be had.
+    """
+
+    text: str
+    max_error: float | None = None
+
+
+def compare(
+    expected: Array, expected_type: str, actual: Array, actual_type: str, rtol: float, atol: float
+) -> Mismatch | None:
+    """Return how an output differs from the expected one by more than the tolerance, if it does."""
+    if actual.shape != expected.shape:
+        return Mismatch(f"its shape is {list(actual.shape)}, not {list(expected.shape)}")
+    if actual_type != expected_type:
+        return Mismatch(f"its type is {actual_type}, not {expected_type}")
+    if expected_type == TEXT:
+        differs = np.asarray(actual, np.str_) != np.asarray(expected, np.str_)
+        return Mismatch(f"{_share(differs)} texts differ") if differs.any() else None
+    if expected_type == "bfloat16":
+        rtol = max(rtol, _BFLOAT16_RTOL)
+    got, want = _numbers(actual, actual_type), _numbers(expected, expected_type)
+    with np.errstate(all="ignore"):
+        near = np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True)
+        if near.all():
+            return None
+        apart = np.abs(got.astype(_wide(got)) - want.astype(_wide(want)))
+    finite = apart[np.isfinite(apart)]
+    max_error = float(finite.max()) if finite.size else None
+    beside = "" if max_error is None else f", by {max_error:.4g} at most"
+    lost = ~near & ~np.isfinite(apart)
+    if lost.any():
+        beside += f"; {np.count_nonzero(lost)} where one of the two is not finite"
+    return Mismatch(f"{_share(~near)} values differ{beside}", max_error)
+
+
+def _share(differs: Array) -> str:
+    return f"{np.count_nonzero(differs)} of {differs.size}"
+
+
+def _wide(array: Array) -> type[np.generic]:
+    return np.complex128 if array.dtype.kind == "c" else np.float64
+
+
+def _numbers(carrier: Array, type_name: str) -> Array:
+    """Return what a carrier's integers stand for."""
+    import ml_dtypes  # comes with onnx
+
+    if type_name in _CARRIERS or not hasattr(ml_dtypes, type_name):
+        return carrier
+
+    values: Array = carrier.view(getattr(ml_dtypes, type_name)).astype(np.float32)
+    return values
