@@ -1,9 +1,9 @@
 """OpenVINO's recipes: takes a model and calibration arrays, gives an IR; knows no cache.
 
 fp16: the weights are stored in fp16, and the device computes in what it has. int8: quantized by
-NNCF, with unsigned or signed activations as it chooses and 7-bit weights, because CPUs without VNNI
-instructions overflow with 8 without a word. What follows the last layer with weights stays in
-float. The same inputs build the same bytes. Runs in the worker.
+NNCF, with a zero point for activations (a SiLU's are far from symmetric) and 7-bit weights, because
+CPUs without VNNI instructions overflow with 8 without a word. What follows the last layer with
+weights stays in float. The same inputs build the same bytes. Runs in the worker.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def _int8(
         quantized = nncf.quantize(
             model,
             nncf.Dataset(each),
+            preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(each),
             ignored_scope=nncf.IgnoredScope(names=sorted(excluded | tail)),
             advanced_parameters=advanced,
