@@ -1,9 +1,9 @@
 """OpenVINO's recipes: takes a model and calibration arrays, gives an IR; knows no cache.
 
 fp16: the weights are stored in fp16, and the device computes in what it has. int8: quantized by
-NNCF, with unsigned or signed activations as it chooses and 7-bit weights, because CPUs without VNNI
-instructions overflow with 8 without a word. What follows the last layer with weights stays in
-float. The same inputs build the same bytes. Runs in the worker.
+NNCF, with a zero point for activations (a SiLU's are far from symmetric) and 7-bit weights, because
+CPUs without VNNI instructions overflow with 8 without a word. What follows the last layer with
+weights stays in float. The same inputs build the same bytes. Runs in the worker.
 """
 
 from __future__ import annotations
@@ -124,11 +124,12 @@ def _int8(
         quantized = nncf.quantize(
             model,
             nncf.Dataset(each),
+            preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(each),
             ignored_scope=nncf.IgnoredScope(names=sorted(excluded | tail)),
             advanced_parameters=advanced,
         )
-    _check_ranges(source, quantized)
+    _check_ranges(source, model, quantized, each)
     found = _quantized(quantized)
     if not found:
         raise nothing_to_do("int8", source, "none of its operators could be quantized")
@@ -266,23 +267,44 @@ def _tail(ops: Iterable[Any]) -> set[str]:
     return tail if ahead else set()
 
 
-def _check_ranges(source: Path, model: Any) -> None:
-    """Refuse what calibration saw as infinite: it would quantize to nonsense without a word."""
-    infinite = sorted(
+def _check_ranges(source: Path, model: Any, quantized: Any, samples: list[Any]) -> None:
+    """Refuse what is NaN or infinite on the calibration samples: it would quantize to nonsense.
+
+    NNCF's ranges do not tell: some such values make an empty or a plausible range of them. So the
+    fp32 model is run again, and what is quantized is looked at. Adds outputs to the model.
+    """
+    read = {
         op.input_value(0).get_node().get_friendly_name()
-        for op in model.get_ordered_ops()
+        for op in quantized.get_ordered_ops()
         if op.get_type_name() == "FakeQuantize"
-        and not all(
-            np.isfinite(op.input_value(index).get_node().get_data()).all()
-            for index in range(1, 5)
-            if op.input_value(index).get_node().get_type_name() == "Constant"
-        )
-    )
+    }
+    chosen = [
+        op
+        for op in model.get_ordered_ops()
+        if op.get_friendly_name() in read and op.get_type_name() not in _NO_NODES
+    ]
+    if not chosen:
+        return
+    declared = len(model.outputs)
+    model.add_outputs([port for op in chosen for port in op.outputs()])
+    names = [
+        port.get_node().input_value(0).get_node().get_friendly_name() for port in model.outputs
+    ]
+    pinned = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
+    request = load_openvino().Core().compile_model(model, "CPU", pinned).create_infer_request()
+    infinite: set[str] = set()
+    for sample in samples:
+        request.infer(dict(enumerate(sample[name_of(port)] for port in model.inputs)))
+        infinite |= {
+            name
+            for index, name in enumerate(names[declared:], declared)
+            if not np.isfinite(request.get_output_tensor(index).data).all()
+        }
     if infinite:
         raise InferbenchError(
             "IB-436",
             f"{source.name} computes NaN or infinity on the calibration samples, in"
-            f" {', '.join(infinite)}",
+            f" {', '.join(sorted(infinite))}",
             "Exclude the nodes that write or read these (quantization.exclude), or clip them.",
         )
 
