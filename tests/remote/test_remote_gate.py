@@ -209,6 +209,12 @@ def test_a_host_that_is_something_else_is_a_failure(project, gate, settings):
     result.stdout.fnmatch_lines(["*IB-208*environments.orin.hardware*cpu-something-else-2c*"])
 
 
+def test_doctor_says_what_another_host_is(project, settings):
+    settings(hardware="cpu-something-else-2c")
+    done = project.run(sys.executable, "-m", "pytest_inferbench.cli", "doctor")
+    done.stdout.fnmatch_lines(["environment orin: * on *there", f"*is {detect().cpu}", "*numpy *"])
+
+
 def test_in_process_does_not_pretend_to_be_there(project, gate, settings):
     settings()
     project.makepyfile(test_own=OWN)
