@@ -62,7 +62,12 @@ def _doctor(options: argparse.Namespace) -> int:
     for name, value in sorted(gate.hardware.facts.items()):
         print(f"          {name}: {value}")
     for environment in gate.environments.values():
-        print(f"\nenvironment {environment.name}: {environment.python}")
+        where = f" on {environment.host}" if environment.host else ""
+        print(f"\nenvironment {environment.name}: {environment.python}{where}")
+        if environment.unreachable:
+            print(f"          {environment.unreachable}")
+        elif environment.host:
+            print(f"          is {', '.join((environment.cpu, *environment.gpus))}")
         for package, version in sorted(environment.distributions.items()):
             print(f"          {package} {version}")
     print("\ncells")

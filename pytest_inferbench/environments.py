@@ -90,7 +90,7 @@ def check_hardware(
             "IB-208",
             f"environments.{environment}.hardware says {declared}, and"
             f" {host or 'this machine'} is {', '.join(ids)}",
-            "Correct it; `inferbench doctor` prints the ids of the machine it runs on.",
+            "Correct it; `inferbench doctor` prints what every environment's machine is.",
         )
 
 

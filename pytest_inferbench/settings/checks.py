@@ -145,7 +145,7 @@ def _check_host(key: str, environment: EnvironmentSettings, problems: Problems) 
         problems.add(
             f"{key}.hardware",
             "is required for another host: its id names cells and baselines, whether or not it can"
-            " be reached (`inferbench doctor` prints it there)",
+            " be reached (write your best guess; `inferbench doctor` then prints what it is)",
         )
 
 

@@ -153,25 +153,36 @@ def _adversaries_importable(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def bare_python(request):
-    """A Python 3.10 that has numpy and onnxruntime, and nothing else; kept between sessions."""
+def python_with(request):
+    """Make a Python 3.10 that has some packages and nothing else; kept between sessions."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     found = [str(path) for path in sorted(pyenv.glob("3.10.*/bin/python"))]
     found += filter(None, [shutil.which("python3.10")])
-    if not found:
-        pytest.skip("no Python 3.10 on this machine")
-    folder = request.config.cache.mkdir("inferbench-venvs") / "bare-3.10"
-    python = folder / "bin" / "python"
-    lock = open_lock(folder.with_suffix(".lock"))  # one process makes it, the others wait
-    while not try_lock(lock):
-        time.sleep(0.1)
-    try:
-        if not (folder / "whole").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([found[0], "-m", "venv", str(folder)], check=True)
-            install = [str(python), "-m", "pip", "install", "-q", "numpy<2", "onnxruntime"]
-            subprocess.run(install, check=True)
-            (folder / "whole").touch()
-    finally:
-        os.close(lock)
-    return str(python)
+
+    def make(*packages: str) -> str:
+        if not found:
+            pytest.skip("no Python 3.10 on this machine")
+        name = "-".join(package.partition("<")[0] for package in packages)
+        folder = request.config.cache.mkdir("inferbench-venvs") / name
+        python = folder / "bin" / "python"
+        lock = open_lock(folder.with_suffix(".lock"))  # one process makes it, the others wait
+        while not try_lock(lock):
+            time.sleep(0.1)
+        try:
+            if not (folder / "whole").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                subprocess.run([found[0], "-m", "venv", str(folder)], check=True)
+                install = [str(python), "-m", "pip", "install", "-q", *packages]
+                subprocess.run(install, check=True)
+                (folder / "whole").touch()
+        finally:
+            os.close(lock)
+        return str(python)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bare_python(python_with):
+    """A Python 3.10 that has numpy, before its version 2, and onnxruntime."""
+    return python_with("numpy<2", "onnxruntime")

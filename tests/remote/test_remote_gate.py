@@ -209,6 +209,12 @@ def test_a_host_that_is_something_else_is_a_failure(project, gate, settings):
     result.stdout.fnmatch_lines(["*IB-208*environments.orin.hardware*cpu-something-else-2c*"])
 
 
+def test_doctor_says_what_another_host_is(project, settings):
+    settings(hardware="cpu-something-else-2c")
+    done = project.run(sys.executable, "-m", "pytest_inferbench.cli", "doctor")
+    done.stdout.fnmatch_lines(["environment orin: * on *there", f"*is {detect().cpu}", "*numpy *"])
+
+
 def test_in_process_does_not_pretend_to_be_there(project, gate, settings):
     settings()
     project.makepyfile(test_own=OWN)
@@ -217,17 +223,38 @@ def test_in_process_does_not_pretend_to_be_there(project, gate, settings):
     result.stdout.fnmatch_lines(["*IB-390*environment orin*in-process*"])
 
 
+TWO_PYTHONS = """
+[environments.plain]
+backends = ["ort-cpu"]
+python = "{plain}"
+
+[environments.intel]
+backends = ["ort-openvino"]
+python = "{intel}"
+"""
+
+
 @pytest.mark.slow
-def test_two_pythons_of_this_host_stand_in_one_table(project, gate, bare_python):
-    text = SETTINGS + f'\n[environments.old]\nbackends = ["ort-cpu"]\npython = "{bare_python}"\n'
-    text = text.replace('backends = ["ort-cpu"]', 'backends = ["ort-cpu", "openvino"]', 1)
+def test_packages_that_exclude_each_other_stand_in_one_table(
+    project, gate, bare_python, python_with
+):
+    intel = python_with("numpy", "onnxruntime-openvino")
+    text = SETTINGS.replace('["ort-cpu"]', '["ort-cpu", "ort-openvino"]', 1)
+    text += TWO_PYTHONS.format(plain=bare_python, intel=intel)
     (project.path / "inferbench.toml").write_text(text)
-    result = gate("-m", "accuracy", "--inferbench-json", "out.json")
-    out = json.loads((project.path / "out.json").read_text())
+    result = gate("-m", "accuracy or latency", "--inferbench-json", "out.json")
     assert result.ret == 0, result.stdout.str()
+    lines = [f"*net*ort-{name}*{p}*" for name in ("cpu", "openvino") for p in ("fp32", "int8")]
+    result.stdout.fnmatch_lines(lines)
+    out = json.loads((project.path / "out.json").read_text())
     environments = {cell["backend"]: cell["environment"] for cell in out["cells"]}
-    assert environments["ort-cpu"] == "old"
+    assert environments == {"ort-cpu": "plain", "ort-openvino": "intel"}
     installed = out["environments"]
-    assert "onnx" in installed["default"]
-    assert "onnx" not in installed["old"], "its int8 graph was made in this Python"
-    assert installed["old"]["onnxruntime"] != installed["default"]["onnxruntime"]
+    assert "onnxruntime-openvino" in installed["intel"]
+    assert "onnxruntime" not in installed["intel"]
+    assert "onnxruntime-openvino" not in installed["plain"]
+    assert "onnx" not in installed["plain"], "its int8 graph was made in this Python"
+    for cell in out["cells"]:
+        figures = {k: v for test in cell["tests"] for k, v in test["figures"].items()}
+        assert figures["cosine"] > 0.9
+        assert figures["p50_ms"] > 0

@@ -287,3 +287,16 @@ def test_launching_is_not_slower_than_what_it_consists_of(mark):
         for _ in range(3)
     )
     assert min(once(lambda: launch().close()) for _ in range(3)) < 6 * plain_s
+
+
+def test_a_worker_keeps_small_files_until_it_is_told_to_remove_them(mark):
+    with launch() as worker:
+        data = {"data": np.frombuffer(b"a model", np.uint8)}
+        paths = [
+            Path(worker.call("scratch", {"name": name}, data).fields["path"])
+            for name in ("one.onnx", "../two.onnx")
+        ]
+        assert [path.read_bytes() for path in paths] == [b"a model"] * 2
+        assert paths[0].parent == paths[1].parent
+        worker.call("scratch")
+        assert not paths[0].parent.exists()
