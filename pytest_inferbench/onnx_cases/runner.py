@@ -96,6 +96,7 @@ class CaseRun:
         Found with the least of models, so that a backend that opens nothing here is an error, and
         not two thousand cases that it does not support.
         """
+        self._refuse_if_broken()
         index = self.gate.onnx_index
         model = index.read(_LEAST).model
         newest = max(case.ir for case in index.cases.values())
@@ -120,12 +121,15 @@ class CaseRun:
         text = ", ".join(f"{name} {each}" for name, each in sorted(named.items()))
         return text or self.cell.backend
 
-    def _call(self, model: Array, sets: Sequence[DataSet], with_versions: bool = False) -> Reply:
+    def _refuse_if_broken(self) -> None:
         if self._broken is not None:
             first = self._broken
             raise InferbenchError(
                 first.code, f"not run, for the backend broke before: {first.message}", first.hint
             )
+
+    def _call(self, model: Array, sets: Sequence[DataSet], with_versions: bool = False) -> Reply:
+        self._refuse_if_broken()
         if self._worker is None:
             try:
                 self._worker = self.gate.launch(self.cell.environment, [self.info.adapter or ""])
