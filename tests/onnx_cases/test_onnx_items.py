@@ -118,7 +118,11 @@ def test_what_is_no_tensor_is_unsupported_and_never_passed(ops_project, run_ops)
 
 def test_every_outcome_has_its_own_name(hostile, run_ops):
     project = hostile(
-        test_abs="segfault", test_ceil="hang", test_floor="raise", test_neg="lie", test_cosh="refuse"
+        test_abs="segfault",
+        test_ceil="hang",
+        test_floor="raise",
+        test_neg="lie",
+        test_cosh="refuse",
     )
     names = "test_abs or test_ceil or test_floor or test_neg or test_cosh or test_sinh"
     result = run_ops(f"({names}) and not example", "--inferbench-json=out.json", "-rs")
