@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from pytest_inferbench.onnx_cases.tensors import Array
     from pytest_inferbench.worker.client import AnyWorker, Reply
 
-_ENDS = {"IB-301": Kind.CRASHED, "IB-302": Kind.TIMED_OUT, "IB-303": Kind.CRASHED}
+_CRASHED = frozenset({"IB-301", "IB-303"})
+_TIMED_OUT = frozenset({"IB-302"})
+_GONE = frozenset({"IB-306"})
 _LEAST = "test_relu"  # what every backend must be able to open
 _OLDEST_IR = 7
 _IR_FIELD = 0x08  # the first field of a ModelProto, a varint
@@ -77,9 +79,10 @@ class CaseRun:
         try:
             reply = self._call(with_ir(case.model, ir), case.sets)
         except InferbenchError as error:
-            if error.code not in _ENDS:
+            if error.code not in _CRASHED | _TIMED_OUT:
                 raise
-            return Outcome(_ENDS[error.code], one_line(error.message), note=note)
+            kind = Kind.CRASHED if error.code in _CRASHED else Kind.TIMED_OUT
+            return Outcome(kind, one_line(error.message), note=note)
         ended = _outcome(case, reply)
         return Outcome(ended.kind, ended.detail, ended.max_error, note)
 
@@ -96,6 +99,7 @@ class CaseRun:
         Found with the least of models, so that a backend that opens nothing here is an error, and
         not two thousand cases that it does not support.
         """
+        self._refuse_if_broken()
         index = self.gate.onnx_index
         model = index.read(_LEAST).model
         newest = max(case.ir for case in index.cases.values())
@@ -120,12 +124,15 @@ class CaseRun:
         text = ", ".join(f"{name} {each}" for name, each in sorted(named.items()))
         return text or self.cell.backend
 
-    def _call(self, model: Array, sets: Sequence[DataSet], with_versions: bool = False) -> Reply:
+    def _refuse_if_broken(self) -> None:
         if self._broken is not None:
             first = self._broken
             raise InferbenchError(
                 first.code, f"not run, for the backend broke before: {first.message}", first.hint
             )
+
+    def _call(self, model: Array, sets: Sequence[DataSet], with_versions: bool = False) -> Reply:
+        self._refuse_if_broken()
         if self._worker is None:
             try:
                 self._worker = self.gate.launch(self.cell.environment, [self.info.adapter or ""])
@@ -145,7 +152,7 @@ class CaseRun:
         try:
             return self._worker.call("run_case", fields, arrays, on_wait=waiting)
         except InferbenchError as error:
-            if error.code in (*_ENDS, "IB-306"):
+            if error.code in _CRASHED | _TIMED_OUT | _GONE:
                 self.close()
             raise
 
