@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 Sample = Mapping[str, Array]
 
 _SETTLED, _FEWEST = 5, 20
-_REPEATS = 8  # calls a thread makes: enough to overlap with the others'
+_REPEATS, _OVERLAP_S = 8, 0.3  # calls a thread makes at least, and for how long
 _SWITCH_S = 1e-5  # how long a thread keeps the GIL, so that Python code races as native code does
 
 
@@ -86,12 +86,13 @@ def threads(backend: Backend, samples: Sequence[Sample], count: int, tolerance: 
     def work(index: int) -> None:
         try:
             together.wait()
-            for _ in range(_REPEATS):
+            until_s, calls = time.monotonic() + _OVERLAP_S, 0
+            while not faults and (calls < _REPEATS or time.monotonic() < until_s):
+                calls += 1
                 got = backend.infer(_copied(inputs[index]))
                 found = _differences(expected[index], got, tolerance)
                 if found:
                     faults.append(f"thread {index + 1} of {count}: {found[0]}")
-                    return
         except Exception as error:  # noqa: BLE001 - whatever a backend raises is what was found
             faults.append(f"thread {index + 1} of {count}: {type(error).__name__}: {error}")
 
