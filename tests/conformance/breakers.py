@@ -48,7 +48,9 @@ class Breaker(Backend):
         return outputs
 
     def _infer(self, inputs):
-        outputs = {name: array * self.share for name, array in self._run(inputs).items()}
+        outputs = self._run(inputs)
+        if self.share != 1:
+            outputs = {name: array * self.share for name, array in outputs.items()}
         return getattr(self, f"_{self.deed}", lambda _inputs, outputs: outputs)(inputs, outputs)
 
     def _run(self, inputs):
@@ -88,6 +90,11 @@ class Breaker(Backend):
 
     def _swallows_nan(self, _inputs, outputs):
         return {name: np.nan_to_num(array) for name, array in outputs.items()}
+
+    def _goes_through_floats(self, _inputs, outputs):
+        return {
+            name: array.astype(np.float64).astype(array.dtype) for name, array in outputs.items()
+        }
 
     def _describe(self):
         told = {"provider": "CPUExecutionProvider"}
