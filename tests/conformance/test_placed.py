@@ -13,15 +13,19 @@ from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.placed import Placement
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.judge.verdict import Verdict
-from pytest_inferbench.settings.budgets import resolve
+from pytest_inferbench.settings.budgets import parse_budget, resolve
+from pytest_inferbench.settings.metrics import METRICS
 
 
-def placed(facts, precision="fp32", budgets=None):
+def placed(facts, precision="fp32", limits=None):
     """Return the placement of a cell whose runtime tells these facts."""
     cell = SimpleNamespace(model="m", backend="b", precision=precision, hardware="cpu-x")
 
     def budget(_model, metric, at, hardware):
-        return resolve(budgets or {}, metric, at, hardware)
+        limit = (limits or {}).get(metric)
+        if limit is not None:
+            return parse_budget(METRICS[metric], limit, "settings")
+        return resolve({}, metric, at, hardware)
 
     gate = SimpleNamespace(settings=SimpleNamespace(budget=budget))
     return Placement(SimpleNamespace(cell=cell, gate=gate, placement=lambda: facts))
@@ -49,7 +53,7 @@ def test_nodes_that_fell_back_are_counted_and_named(count):
 
 
 def test_copies_are_judged_where_fallback_is_not_told():
-    (judged,) = placed({"memcpy_nodes": 3}, budgets={"memcpy_nodes": 2}).judgements()
+    (judged,) = placed({"memcpy_nodes": 3}, limits={"memcpy_nodes": 2}).judgements()
     assert (judged.metric, judged.verdict) == ("memcpy_nodes", Verdict.REGRESSED)
 
 
