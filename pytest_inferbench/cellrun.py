@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # Runs beyond the wanted ones, taken when some were set aside.
 _EXTRA_RUNS = 3
 
-# What leaves no worker behind: died, timed out, over its memory, not started, gone.
-_FATAL = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
+FATAL = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
+"""What leaves no worker behind: died, timed out, over its memory, not started, gone."""
 
 
 class CellRun:
@@ -85,7 +85,7 @@ class CellRun:
             InferbenchError: The input does not fit, or the worker failed.
         """
         worker = self._open()
-        with self._once(_FATAL):
+        with self._once(FATAL):
             return dict(worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays)
 
     def examine(self, check: str, samples: Sequence[Sample], **fields: Any) -> list[str]:
@@ -93,7 +93,7 @@ class CellRun:
         from pytest_inferbench.worker.protocol import pack_samples
 
         worker = self._open()
-        with self._once(_FATAL):
+        with self._once(FATAL):
             reply = worker.call(
                 "examine",
                 {"check": check, **fields},
@@ -106,7 +106,7 @@ class CellRun:
     def placement(self) -> dict[str, Any]:
         """Return where the backend's nodes run and what they compute in, as far as it tells."""
         worker = self._open()
-        with self._once(_FATAL):
+        with self._once(FATAL):
             reply = worker.call(
                 "placement", {}, self.inputs[0], on_wait=self.waiting("look where nodes run")
             )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_inferbench.handles import Handle
     from pytest_inferbench.matrix import Cell
 
+_SHOWN = 8
+
 
 def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
     """Judge, note, and end the test as the worst verdict says."""
@@ -27,7 +29,7 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         judgements = handle.judgements()
     except NotAsked as reason:
         item.stash[PAYLOAD] = {"kind": handle.kind, "not_asked": str(reason)}
-        pytest.skip(f"[IB-640] not asked: {reason}")
+        pytest.skip(f"[IB-640] {cell}: not asked: {reason}")
     figures = handle.figures()
     item.stash[PAYLOAD] = {
         "kind": handle.kind,
@@ -45,7 +47,7 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         pytest.skip(skip(cell, judgements))
 
 
-def conclude_question(item: pytest.Item, question: Callable[[], list[str]]) -> None:
+def conclude_question(item: pytest.Item, cell: Cell, question: Callable[[], list[str]]) -> None:
     """Ask a cell to keep its contract: the faults fail the test; what cannot be asked is skipped.
 
     Such a skip is no silence: under `--inferbench-require` the cell's other tests decide.
@@ -54,9 +56,11 @@ def conclude_question(item: pytest.Item, question: Callable[[], list[str]]) -> N
         faults = question()
     except NotAsked as reason:
         item.stash[PAYLOAD] = {"kind": "conformance", "not_asked": str(reason)}
-        pytest.skip(f"[IB-640] not asked: {reason}")
+        pytest.skip(f"[IB-640] {cell}: not asked: {reason}")
     if faults:
-        pytest.fail("[IB-641] " + "\n  ".join(faults), pytrace=False)
+        more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        shown = "\n  ".join([*faults[:_SHOWN], *more])
+        pytest.fail(f"[IB-641] {cell}: {shown}", pytrace=False)
 
 
 def plain(judgement: Judgement) -> dict[str, Any]:

@@ -74,13 +74,13 @@ def build(_inferbench_run: CellRun) -> Build:
 
 
 @pytest.fixture
-def kept(request: pytest.FixtureRequest) -> Callable[[Callable[[], list[str]]], None]:
+def kept(request: pytest.FixtureRequest, cell: Cell) -> Callable[[Callable[[], list[str]]], None]:
     """Fail with the faults that a question finds; skip, with the reason, what cannot be asked."""
 
     def kept(question: Callable[[], list[str]]) -> None:
         from pytest_inferbench.conclusion import conclude_question
 
-        conclude_question(request.node, question)
+        conclude_question(request.node, cell, question)
 
     return kept
 

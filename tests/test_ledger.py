@@ -50,3 +50,21 @@ def test_only_what_was_not_reached_is_counted():
     found = [judgement("pass", "IB-600"), judgement("missing", "IB-701")]
     ledger.note("t", outcome="skipped", payload={"cell": "c", "judgements": found})
     assert count_by_code(ledger.ours) == {"missing IB-701": 1}
+
+
+def test_what_was_not_asked_is_no_verdict_and_does_not_count_against_its_cell():
+    ledger = Ledger()
+    ledger.note("t", outcome="skipped", payload={"cell": "c", "not_asked": "why"})
+    (entry,) = ledger
+    assert not entry.reached_verdict
+    assert not entry.was_asked
+    assert ledger.is_all_silent()
+
+
+def test_a_teardown_that_fails_is_a_verdict_on_what_was_not_asked_too():
+    ledger = Ledger()
+    ledger.note("t", outcome="skipped", payload={"cell": "c", "not_asked": "why"})
+    ledger.note("t", outcome="failed", payload={"cell": "c"})
+    (entry,) = ledger
+    assert entry.reached_verdict
+    assert entry.was_asked

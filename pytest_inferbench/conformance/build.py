@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.conformance.contract import NotAsked
-from pytest_inferbench.conformance.exam import relative_error
+from pytest_inferbench.conformance.exam import off_by, relative_error
 from pytest_inferbench.conformance.probes import ROUNDING
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Build:
                 second = [dict(worker.call("infer", {}, sample).arrays) for sample in samples]
         rounding = ROUNDING[run.cell.precision]
         return [
-            f"{name} differs by {error:.3g} of its largest value when built again"
-            for one, other in zip(first, second, strict=True)
+            f"built again, {name} {off_by(error)} (sample {number})"
+            for number, (one, other) in enumerate(zip(first, second, strict=True), 1)
             for name in one
             if (error := relative_error(one[name], other[name])) > rounding
         ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_inferbench.cellrun import FATAL
 from pytest_inferbench.conformance.probes import ROUNDING, Probe, elementwise
 from pytest_inferbench.errors import InferbenchError
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 THREADS = 4
 REOPENINGS = 200
-_REOPENING_S = 4.0
+_REOPENING_S = 2.0
 _PATIENCE_S = 120.0
 _SAMPLES = 4
 _BATCH = 3
 _FLOATS = ("float16", "float32", "float64")
 _KEEPS_NAN = ("fp32", "tf32", "fp16", "bf16")
+_KEPT_SHARE = 0.5
 
 
 class NotAsked(Exception):  # noqa: N818 - it is no error
@@ -55,9 +57,7 @@ class Contract:
 
     def batches(self) -> list[str]:
         """A batch of several gives what they give one by one."""
-        import numpy as np
-
-        from pytest_inferbench.conformance.exam import relative_error
+        from pytest_inferbench.conformance.exam import off_by, relative_error
 
         samples = self._batchable()
         rows = [len(next(iter(sample.values()))) for sample in samples]
@@ -68,23 +68,24 @@ class Contract:
                 got = together[name][start : start + count]
                 if got.shape != alone.shape:
                     faults.append(f"{name} has shape {together[name].shape} for {sum(rows)} rows")
-                elif (error := relative_error(np.asarray(alone), got)) > self._rounding:
-                    faults.append(f"sample {number}: {name} differs by {error:.3g} in a batch")
+                elif (error := relative_error(alone, got)) > self._rounding:
+                    faults.append(f"sample {number} in a batch: {name} {off_by(error)}")
             start += count
         return faults
 
     def empty_batch(self) -> list[str]:
         """A batch of none gives outputs of no rows."""
         (sample, *_) = self._batchable()
+        self._run.infer(sample)  # a cell that cannot even do this says so in its own words
         empty = {name: array[:0] for name, array in sample.items()}
         try:
             outputs = self._run.infer(empty)
         except InferbenchError as error:
-            if error.code != "IB-304":
+            if error.code in (*FATAL, "IB-325"):
                 raise
-            raise NotAsked(f"the runtime refuses a batch of none: {error.message}") from error
-        finally:
-            self._run.infer(sample)  # it must be usable still, whatever it said
+            self._run.infer(sample)  # a refusal must leave it usable
+            first_line = error.message.partition("\n")[0]
+            raise NotAsked(f"it refuses a batch of none: {first_line}") from error
         return [
             f"{name} has shape {array.shape} for no rows"
             for name, array in outputs.items()
@@ -92,7 +93,11 @@ class Contract:
         ]
 
     def non_finite(self) -> list[str]:
-        """NaN and infinity come through where they come through the reference."""
+        """NaN and infinity come through where they come through the reference.
+
+        Not to the element: a convolution by another algorithm carries them further. What is asked
+        is that most of the values that are not finite in the reference's outputs are not here.
+        """
         import numpy as np
 
         if self._run.cell.precision not in _KEEPS_NAN:
@@ -101,20 +106,27 @@ class Contract:
         name = next((n for n, a in sample.items() if a.dtype.name in _FLOATS and a.size), None)
         if name is None:
             raise NotAsked("no input takes floating-point numbers")
-        faults = []
+        faults, reached = [], False
         for value in (np.nan, np.inf):
             poisoned = {**sample, name: sample[name].copy()}
             poisoned[name].flat[poisoned[name].size // 2] = value
             want, have = self._run.reference_infer(poisoned), self._run.infer(poisoned)
-            faults += [
-                f"{value} in {name!r} left {output!r} finite, and the reference's is not"
-                for output in want
-                if not _is_finite(want[output]) and _is_finite(have[output])
-            ]
+            for output in want:
+                lost, of = _made_finite(want[output], have[output])
+                reached |= of > 0
+                if lost > of * (1 - _KEPT_SHARE):
+                    faults.append(
+                        f"{value} in {name!r}: {lost} of the {of} values of {output!r} that are"
+                        " not finite in the reference's output are finite here"
+                    )
+        if not reached:
+            raise NotAsked("the reference's outputs stay finite whatever it is given")
         return faults
 
     def misfits(self) -> list[str]:
         """A wrong name, type, rank or size is refused by name, and leaves the backend usable."""
+        import numpy as np
+
         sample = dict(self._run.inputs[0])
         before = self._run.infer(sample)  # a cell that cannot even do this says so in its own words
         faults = []
@@ -128,9 +140,9 @@ class Contract:
                 faults.append(f"{words} was not refused")
         after = self._run.infer(sample)
         return faults + [
-            f"after refusals {name!r} is another"
+            f"after refusals the output {name!r} is not what it was before"
             for name, array in before.items()
-            if not _equal(array, after[name])
+            if not np.array_equal(array, after[name], equal_nan=array.dtype.kind in "fc")
         ]
 
     def reopening(self) -> Reopened:
@@ -235,14 +247,20 @@ class Prober:
             try:
                 self._worker.call("open", self._fields_for(probe))
             except InferbenchError as error:
-                if error.code in ("IB-301", "IB-302", "IB-303"):
+                if error.code in FATAL:
                     raise
-                raise NotAsked(f"it cannot open such a model: {error.message}") from error
+                first_line = error.message.partition("\n")[0]
+                raise NotAsked(f"it cannot open such a model: {first_line}") from error
             self._open = probe.model
         return dict(self._worker.call("infer", {}, {"x": x}).arrays)["y"]
 
     def reopen(self, probe: Probe, x: npt.NDArray[np.generic]) -> Reopened:
-        """Open and close a probe over and over."""
+        """Open and close a probe over and over.
+
+        Raises:
+            NotAsked: The backend cannot open such a model.
+        """
+        self.run(probe, x)
         self._worker.call("close")
         self._open = None
         return _reopened(self._worker, self._fields_for(probe), {"x": x}, _PATIENCE_S)
@@ -268,13 +286,17 @@ def _joined(samples: Sequence[Sample]) -> dict[str, Any]:
     return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
 
 
-def _is_finite(array: Any) -> bool:
+def _made_finite(want: Any, have: Any) -> tuple[int, int]:
+    """Return how many values are finite that should not be, and how many should not be."""
     import numpy as np
 
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
-
-
-def _equal(one: Any, other: Any) -> bool:
-    import numpy as np
-
-    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    if want.dtype.kind not in "fc":
+        return 0, 0
+    bad = ~np.isfinite(want)
+    of = int(bad.sum())
+    if have.dtype.kind not in "fc":
+        return of, of
+    still = ~np.isfinite(have)
+    if want.shape != have.shape:  # as many as there are: which belongs to which cannot be told
+        return max(0, of - int(still.sum())), of
+    return int((bad & ~still).sum()), of

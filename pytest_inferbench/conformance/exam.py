@@ -7,6 +7,8 @@ Each examination returns faults as text; none means that it passed. Knows no run
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,39 +24,53 @@ Array = npt.NDArray[Any]
 Sample = Mapping[str, Array]
 
 _SETTLED, _FEWEST = 5, 20
-_REPEATS = 8  # calls a thread makes: enough to overlap with the others'
+_REPEATS, _OVERLAP_S = 8, 0.3  # calls a thread makes at least, and for how long
+_SWITCH_S = 1e-5  # how long a thread keeps the GIL, so that Python code races as native code does
 
 
 def layouts(backend: Backend, samples: Sequence[Sample]) -> list[str]:
     """Give the same values in other memory layouts: the outputs must be the same to the bit."""
     sample = samples[0]
-    expected = backend.infer(sample)
+    expected = backend.infer(_copied(sample))
     faults = []
     for layout, arrange in _LAYOUTS.items():
         arranged = {name: arrange(array) for name, array in sample.items()}
-        before = {name: array.copy() for name, array in arranged.items()}
-        got = backend.infer(arranged)
+        try:
+            got = backend.infer(arranged)
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises is what was found
+            faults.append(f"{layout} inputs: {type(error).__name__}: {error}")
+            continue
         faults += [f"{layout} inputs: {fault}" for fault in _differences(expected, got)]
         faults += [
             f"{layout} inputs: the backend wrote to its input {name!r}"
             for name, array in arranged.items()
-            if not _same(array, before[name])
+            if not _same(array, sample[name])
         ]
     return faults
 
 
 def ownership(backend: Backend, samples: Sequence[Sample]) -> list[str]:
     """Keep outputs over the next call, and write to them: neither may change anything."""
-    first = backend.infer(samples[0])
-    kept = {name: array.copy() for name, array in first.items()}
-    backend.infer(samples[-1])
+    one, other = _distinct(samples, 2)
+    given = _copied(one)
+    first = backend.infer(given)
+    kept = _copied(first)
+    second = backend.infer(_copied(other))
     faults = [f"after the next call: {fault}" for fault in _differences(kept, first)]
+    faults += [
+        f"the output {name!r} shares its memory with {words}"
+        for name, array in first.items()
+        for words, others in (("the next call's", second.values()), ("an input", given.values()))
+        if any(np.may_share_memory(array, each) for each in others)
+    ]
     for name, array in first.items():
         if not array.flags.writeable:
             faults.append(f"the output {name!r} cannot be written to")
-        elif array.dtype.kind in "fiub":
-            array[...] = 0
-    again = backend.infer(samples[0])
+        elif array.dtype.kind in "fc":
+            array[...] = np.nan
+        elif array.dtype.kind in "iub":
+            np.logical_not(array, out=array, casting="unsafe")
+    again = backend.infer(_copied(one))
     return faults + [
         f"after its earlier outputs were written to: {fault}" for fault in _differences(kept, again)
     ]
@@ -62,29 +78,35 @@ def ownership(backend: Backend, samples: Sequence[Sample]) -> list[str]:
 
 def threads(backend: Backend, samples: Sequence[Sample], count: int, tolerance: float) -> list[str]:
     """Infer from several threads at once, each with an input of its own."""
-    inputs = [samples[index % len(samples)] for index in range(count)]
-    expected = [backend.infer(sample) for sample in inputs]
+    inputs = _distinct(samples, count)
+    expected = [backend.infer(_copied(sample)) for sample in inputs]
     faults: list[str] = []
     together = threading.Barrier(count)
 
     def work(index: int) -> None:
         try:
             together.wait()
-            for _ in range(_REPEATS):
-                got = backend.infer(inputs[index])
+            until_s, calls = time.monotonic() + _OVERLAP_S, 0
+            while not faults and (calls < _REPEATS or time.monotonic() < until_s):
+                calls += 1
+                got = backend.infer(_copied(inputs[index]))
                 found = _differences(expected[index], got, tolerance)
                 if found:
                     faults.append(f"thread {index + 1} of {count}: {found[0]}")
-                    return
         except Exception as error:  # noqa: BLE001 - whatever a backend raises is what was found
             faults.append(f"thread {index + 1} of {count}: {type(error).__name__}: {error}")
 
     workers = [threading.Thread(target=work, args=(index,)) for index in range(count)]
-    for each in workers:
-        each.start()
-    for each in workers:
-        each.join()
-    return faults
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        for each in workers:
+            each.start()
+        for each in workers:
+            each.join()
+    finally:
+        sys.setswitchinterval(before_s)
+    return sorted(faults)
 
 
 def reopening(
@@ -95,22 +117,47 @@ def reopening(
     Args:
         open_one: Opens the artifact.
         sample: What to run it on.
-        times: How often.
+        times: How often, those before it has settled included.
         budget_s: How long at most, once `_FEWEST` times are done.
 
     Returns:
-        The MiB gained after the first few, and how often it was.
+        The MiB gained after the first few, and over how many openings.
     """
     before_mib, started = 0.0, time.monotonic()
     for turn in range(times):
         if turn == _SETTLED:  # pools and caches have filled by then
-            before_mib = memory.rss_mib()
+            before_mib = _settled_mib()
         backend = open_one()
         backend.infer(sample)
         backend.close()
+        del backend
         if turn + 1 >= _FEWEST and time.monotonic() - started > budget_s:
             break
-    return memory.rss_mib() - before_mib, turn + 1
+    return _settled_mib() - before_mib, turn + 1 - _SETTLED
+
+
+def _settled_mib() -> float:
+    gc.collect()  # what waits to be collected is not lost
+    return memory.rss_mib()
+
+
+def _copied(arrays: Sample) -> dict[str, Array]:
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def _distinct(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return so many inputs, different from each other as far as numbers can be moved about."""
+    found = list(samples[:count])
+    while len(found) < count:
+        turned = len(found)
+        found.append(
+            {
+                # Whole numbers may be indices, lengths or masks that belong to each other.
+                name: np.roll(array, turned) if array.dtype.kind == "f" else array
+                for name, array in samples[turned % len(samples)].items()
+            }
+        )
+    return found
 
 
 def _strided(array: Array) -> Array:
@@ -134,8 +181,9 @@ def _reversed(array: Array) -> Array:
 
 
 _LAYOUTS: Mapping[str, Callable[[Array], Array]] = {
+    "plain": np.copy,
     "strided": _strided,
-    "Fortran-ordered": np.asfortranarray,
+    "Fortran-ordered": lambda array: np.array(array, order="F"),
     "reversed": _reversed,
     "read-only": _read_only,
 }
@@ -150,25 +198,40 @@ def _each_difference(expected: Sample, got: Sample, tolerance: float) -> Iterato
         have = got[name]
         if have.shape != want.shape or have.dtype != want.dtype:
             yield f"{name} is {have.dtype} {have.shape}, not {want.dtype} {want.shape}"
-        elif not _same(want, have) and relative_error(want, have) > tolerance:
-            yield f"{name} differs by {relative_error(want, have):.3g} of its largest value"
+        elif not _same(want, have) and (error := relative_error(want, have)) > tolerance:
+            yield f"{name} {off_by(error)}"
 
 
 def _same(one: Array, other: Array) -> bool:
-    return one.dtype.kind == "O" or np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+
+
+def off_by(error: float) -> str:
+    """Say how far off an output is."""
+    if not np.isfinite(error):
+        return "is not finite where it was, or of another shape, or other text"
+    return f"differs by {error:.3g} of its largest value"
 
 
 def relative_error(want: Array, have: Array) -> float:
-    """Return the largest difference as a share of the largest value; infinite if one is NaN."""
-    if want.size == 0:
-        return 0.0
-    if want.dtype.kind not in "fiub":
-        return 0.0 if (want == have).all() else float("inf")
-    left, right = want.astype(np.float64), have.astype(np.float64)
-    finite = np.isfinite(left)
-    if not np.array_equal(finite, np.isfinite(right)):
+    """Return the largest difference as a share of the largest value of both.
+
+    Nothing but what is the same has an error of 0. It is infinite where the shapes differ, where
+    values that are not finite are not the same ones, and where anything but numbers differs.
+    """
+    if want.shape != have.shape:
         return float("inf")
-    if not finite.any():
+    numbers = all(array.dtype.kind in "fiub" for array in (want, have))
+    if np.array_equal(want, have, equal_nan=numbers):
         return 0.0
-    scale = float(np.abs(left[finite]).max()) or 1.0
-    return float(np.abs(left[finite] - right[finite]).max()) / scale
+    if not numbers:
+        return float("inf")
+    left, right = want.astype(np.float64), have.astype(np.float64)
+    finite = np.isfinite(left) & np.isfinite(right)
+    if not np.array_equal(left[~finite], right[~finite], equal_nan=True):
+        return float("inf")
+    scale = max(np.abs(left[finite]).max(initial=0.0), np.abs(right[finite]).max(initial=0.0))
+    # Scaled first, for a difference of the largest numbers would overflow. Integers that float64
+    # cannot tell apart differ all the same.
+    error = np.abs(left[finite] / scale - right[finite] / scale).max(initial=0.0) if scale else 0.0
+    return float(max(error, np.finfo(np.float64).tiny))

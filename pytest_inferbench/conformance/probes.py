@@ -66,6 +66,24 @@ def elementwise(dtype: str, rank: int) -> Probe:
     return Probe(model, lambda x: (x + x + one).astype(dtype), rounding)
 
 
+def edges(dtype: str, rank: int) -> Array:
+    """Return an input that holds every value at the edge of a type."""
+    kind = np.dtype(dtype)
+    if dtype == "bool":
+        values = np.array([False, True, True])
+    elif kind.kind == "f":
+        limits = np.finfo(kind)
+        special = [0.0, -0.0, 1.0, -1.0, limits.tiny, limits.max, limits.min]
+        values = np.array([*special, np.inf, -np.inf, np.nan], kind)
+    else:
+        span = np.iinfo(kind)
+        # No float32 holds the one before the last two, no float64 of an int64.
+        values = np.array([0, 1, span.max, span.min, span.max // 2 - 1, span.max // 4 + 1], kind)
+    if rank == 0:
+        return values[-1:].reshape(())
+    return values.reshape((1,) * (rank - 1) + values.shape)
+
+
 def _bytes(
     nodes: list[Any], dtype: str, rank: int, constants: Mapping[str, Array] | None = None
 ) -> bytes:

@@ -6,7 +6,8 @@ import pytest
 
 pytestmark = pytest.mark.conformance
 
-GROWTH_MIB = 16
+GROWTH_MIB = 16  # what allocators and runtimes' own caches gain in as many openings
+GROWTH_MIB_EACH = 0.5
 
 
 def test_inputs_of_any_memory_layout(contract, kept):
@@ -47,6 +48,10 @@ def test_opening_and_closing_a_small_model_leaves_nothing(contract, kept):
 
 
 def left(reopened):
-    if reopened.growth_mib < GROWTH_MIB:
+    most_mib = min(GROWTH_MIB, GROWTH_MIB_EACH * reopened.times)
+    if reopened.growth_mib < most_mib:
         return []
-    return [f"{reopened.growth_mib:.1f} MiB were left by {reopened.times} openings"]
+    return [
+        f"{reopened.growth_mib:.1f} MiB were left by {reopened.times} openings,"
+        f" and up to {most_mib:.1f} may be"
+    ]
