@@ -109,8 +109,8 @@ def entries(project):
     }
 
 
-def check_a_session(project, gate):
-    result = gate("-m", "accuracy or latency", "--inferbench-json", "out.json")
+def check_a_session(project, gate, marked="accuracy"):
+    result = gate("-m", marked, "--inferbench-json", "out.json")
     assert result.ret == 0, result.stdout.str()
     result.stdout.fnmatch_lines(["*net*ort-cpu*fp32*", "*net*ort-cpu*int8*"])
     out = json.loads((project.path / "out.json").read_text())
@@ -121,7 +121,8 @@ def check_a_session(project, gate):
     ]
     assert figures[0]["cosine"] == pytest.approx(1, abs=1e-5)
     assert 0.9 < figures[1]["cosine"] < 1
-    assert all(each["p50_ms"] > 0 for each in figures)
+    if "latency" in marked:
+        assert all(each["p50_ms"] > 0 for each in figures)
     sent = entries(project)
     assert [model for model, _ in sent.values()] == ["net", "net"]
     return sent
@@ -140,7 +141,7 @@ def test_a_bare_python_there_needs_numpy_and_its_runtime_alone(
     project, gate, settings, bare_python
 ):
     settings(python=bare_python)
-    sent = check_a_session(project, gate)
+    sent = check_a_session(project, gate, "accuracy or latency")
     assert check_a_session(project, gate) == sent
 
 
