@@ -138,9 +138,11 @@ def _as_it_is(_precision: str, _options: _Options, _versions: _Versions) -> Step
 
 def _graph(precision: str, options: _Options, _versions: _Versions) -> Steps:
     """An ONNX graph, converted or quantized."""
-    parameters: dict[str, object] = {"scheme": options.get("scheme", "cpu")}
-    if precision == "int8":
-        parameters |= _int8(options)
+    parameters: dict[str, object] = {"exclude": _excluded(options)}
+    if precision in ("int8", "bf16"):
+        parameters["scheme"] = options.get("scheme", "cpu")
+    if precision in ("int8", "fp8"):
+        parameters["method"] = _method(options)
     return (
         Recipe(
             "ort",
@@ -160,7 +162,7 @@ def _openvino(precision: str, options: _Options, versions: _Versions) -> Steps:
         Recipe(
             "openvino",
             precision,
-            _int8(options) if precision == "int8" else {},
+            _nncf(options) if precision == "int8" else {},
             place="target",
             file_name="model.xml",
             keyed_by=("openvino", "nncf"),
@@ -240,16 +242,27 @@ _FAMILIES: Mapping[str, Mapping[str, _Maker]] = {
 }
 
 
-def _int8(options: Mapping[str, Any]) -> dict[str, object]:
-    method, exclude = options.get("method", METHODS[0]), options.get("exclude", [])
+def _nncf(options: _Options) -> dict[str, object]:
+    return {"method": _method(options), "exclude": _excluded(options)}
+
+
+def _method(options: _Options) -> object:
+    """The method that was asked for, else what keeps most: rare values cost symmetric ranges most."""
+    symmetric = options.get("scheme") == "trt"
+    method = options.get("method") or ("percentile" if symmetric else "minmax")
     if method not in METHODS:
         raise InferbenchError(
             "IB-411",
             f"{method!r} is no method of calibration",
             f"The methods are {', '.join(METHODS)}.",
         )
+    return method
+
+
+def _excluded(options: _Options) -> list[str]:
+    exclude = options.get("exclude", [])
     if not isinstance(exclude, (list, tuple)) or not all(isinstance(n, str) for n in exclude):
         raise InferbenchError(
             "IB-411", f"exclude must be a list of names of nodes, not {exclude!r}"
         )
-    return {"method": method, "exclude": sorted(set(exclude))}
+    return sorted(set(exclude))

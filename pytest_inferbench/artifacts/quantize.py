@@ -1,10 +1,12 @@
 """Quantized graphs: takes a model and calibration samples, gives a Q/DQ graph and facts about it.
 
-Two schemes. "cpu": unsigned activations and signed 7-bit weights, per channel: on x86 the fastest
+Three schemes. "cpu": unsigned activations and signed 7-bit weights, per channel: on x86 the fastest
 pair of types, and with 8-bit weights CPUs without VNNI instructions overflow without a word.
 "trt": what TensorRT takes, and what fuses there: signed and symmetric (zero point 0), 8-bit weights
-per channel, no Q/DQ on biases, and Q/DQ before layers with weights alone. What follows the last of
-these stays in float. Float8 is the "trt" graph with its integers exchanged. Runs in the worker.
+per channel, no Q/DQ on biases, and Q/DQ before layers with weights alone. "cuda": the same with
+unsigned activations that have a zero point: ONNX Runtime's CUDA provider needs no symmetry, and
+computes what belongs to integer biases on the CPU. What follows the last layer with weights stays
+in float. Float8 is the "trt" graph with its integers exchanged. Runs in the worker.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pytest_inferbench.errors import InferbenchError
 
 Array = npt.NDArray[Any]
 
-SCHEMES = ("cpu", "trt")
+SCHEMES = ("cpu", "cuda", "trt")
 
 # The first with scales per channel (float8: the first that has it), the last that old runtimes have
 _OPSETS = {"int8": (13, 21), "fp8": (19, 21)}
@@ -124,13 +126,14 @@ def _scheme_arguments(scheme: str) -> dict[str, Any]:
             "extra_options": common,
         }
     weighted = sorted(graph_facts.WEIGHTED)
+    symmetric = scheme == "trt"
     return {
-        "activation_type": QuantType.QInt8,
+        "activation_type": QuantType.QInt8 if symmetric else QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
         "op_types_to_quantize": weighted,
         "extra_options": {
             **common,
-            "ActivationSymmetric": True,
+            "ActivationSymmetric": symmetric,
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "OpTypesToExcludeOutputQuantization": weighted,

@@ -69,7 +69,8 @@ def device_marker(device: str) -> frozenset[str]:
 _ORT = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 _ORT_ADAPTER = "pytest_inferbench.backends.ort:OnnxRuntime"
 _CPU_PRECISIONS = ("fp32", "fp16", "int8")
-_GPU_RECIPES = MappingProxyType({"scheme": "trt"})  # symmetric: what TensorRT and CUDA can fuse
+_FOR_CUDA = MappingProxyType({"scheme": "cuda"})
+_FOR_TENSORRT = MappingProxyType({"scheme": "trt"})
 
 
 def _ort(
@@ -97,9 +98,9 @@ def _ort(
 _GPU = ("onnxruntime-gpu",)
 _ALL = (
     _ort("ort-cpu", "CPUExecutionProvider", "cpu", _ORT, "ort", _CPU_PRECISIONS),
-    _ort("ort-cuda", "CUDAExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _GPU_RECIPES),
+    _ort("ort-cuda", "CUDAExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _FOR_CUDA),
     _ort(
-        "ort-trt", "TensorrtExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _GPU_RECIPES
+        "ort-trt", "TensorrtExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _FOR_TENSORRT
     ),
     _ort(
         "ort-openvino",

@@ -103,7 +103,7 @@ _SIMILARITY = {
 DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
     {
         "cosine": _SIMILARITY,
-        "centred_cosine": {**_SIMILARITY, "int8": 0.9, "fp8": 0.9},
+        "centred_cosine": {**_SIMILARITY, "int8": 0.9, "fp8": 0.75},
         "map_drop": {
             "fp32": 0.001,
             "tf32": 0.005,

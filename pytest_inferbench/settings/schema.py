@@ -34,7 +34,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class QuantizationSettings(_Table, frozen=True, kw_only=True):
     """How int8 artifacts are made."""
 
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    method: Literal["minmax", "entropy", "percentile"] | None = None
     exclude: tuple[str, ...] = ()
     openvino: Literal["nncf", "qdq"] = "nncf"
     trt: Literal["qdq", "calibrator"] = "qdq"
