@@ -247,7 +247,7 @@ def _nncf(options: _Options) -> dict[str, object]:
 
 
 def _method(options: _Options) -> object:
-    """The method that was asked for, else what keeps most: rare values cost symmetric ranges most."""
+    """What was asked for, else what keeps most: rare values cost symmetric ranges most."""
     symmetric = options.get("scheme") == "trt"
     method = options.get("method") or ("percentile" if symmetric else "minmax")
     if method not in METHODS:

@@ -68,8 +68,10 @@ class OnnxRuntime(Backend):
         self._graphs = None
         if options.get("cuda_graph") and self._device:
             self._graphs = CudaGraphs(self._ort, self._session, inputs, outputs, self._device)
-        # DirectML and captured graphs allow one run at a time; the others lock where they must.
+        # DirectML and captured graphs allow one run at a time. CUDA claims more, and version 1.31.1
+        # gave threads each other's values: `concurrent` asks it to keep the claim.
         alone = self._graphs is not None or self._provider == DIRECTML
+        alone |= self._device is not None and not options.get("concurrent", False)
         self._turn: Any = threading.Lock() if alone else nullcontext()
         return inputs, outputs
 

@@ -20,7 +20,7 @@ _PLAIN = (
 )
 _ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
 _TABLES = ("provider_options", "session_config", "free_dimensions")
-_OTHERS = ("provider", "library", "library_name", "preload")
+_OTHERS = ("provider", "library", "library_name", "preload", "concurrent")
 _KNOWN = (*_PLAIN, *_ENUMS, *_TABLES, *_OTHERS, *FRIENDLY)
 
 

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.conformance
 
 GROWTH_MIB = 16  # what allocators and runtimes' own caches gain in as many openings
-GROWTH_MIB_EACH = 0.5
+GROWTH_MIB_EACH = 0.75
 
 
 def test_inputs_of_any_memory_layout(contract, kept):
