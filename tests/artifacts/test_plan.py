@@ -56,12 +56,22 @@ def test_some_run_the_file_as_it_is(family: str, precision: str) -> None:
     assert steps_for(family, precision, {"method": "minmax"}) == ()
 
 
-def test_int8_takes_options_and_fp16_ignores_them() -> None:
-    options = {"method": "entropy", "exclude": ["b", "a", "b"]}
+def test_each_precision_takes_the_options_that_matter_to_it() -> None:
+    options = {"method": "entropy", "exclude": ["b", "a", "b"], "scheme": "cuda"}
+    nodes = {"exclude": ["a", "b"]}
     int8 = the_step("ort", "int8", options)
-    assert int8.parameters == {"scheme": "cpu", "method": "entropy", "exclude": ["a", "b"]}
+    assert int8.parameters == {**nodes, "scheme": "cuda", "method": "entropy"}
     assert int8.calibrated
-    assert the_step("ort", "fp16", options) == the_step("ort", "fp16", {})
+    assert the_step("ort", "fp8", options).parameters == {**nodes, "method": "entropy"}
+    assert the_step("ort", "bf16", options).parameters == {**nodes, "scheme": "cuda"}
+    assert the_step("ort", "fp16", options).parameters == nodes
+
+
+@pytest.mark.parametrize(("scheme", "method"), [("cpu", "minmax"), ("trt", "percentile")])
+def test_the_method_is_the_scheme_s_own_unless_it_is_set(scheme: str, method: str) -> None:
+    assert the_step("ort", "int8", {"scheme": scheme}).parameters["method"] == method
+    chosen = {"scheme": scheme, "method": "entropy"}
+    assert the_step("ort", "int8", chosen).parameters["method"] == "entropy"
 
 
 def test_openvino_quantizes_by_itself_or_takes_the_graph_of_onnx_runtime() -> None:
