@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.backends.registry import LIKE, circle_of
+from pytest_inferbench.onnx_cases import MODEL as ONNX_CASES
 from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.metrics import METRICS
@@ -34,6 +35,8 @@ def check(settings: Settings, known_backends: Collection[str], problems: Problem
     _check_axis("matrix.precisions", settings.matrix.precisions, "precision", PRECISIONS, problems)
     reserved = {*known_backends, *PRECISIONS}
     for name, model in settings.models.items():
+        if name == ONNX_CASES:
+            problems.add(dotted("models", name), f'"{name}" names ONNX\'s own cases; rename it')
         _check_name("models", name, reserved, problems)
         _check_model(dotted("models", name), model, settings, known_backends, problems)
     _check_environments(settings.environments, known_backends, problems)

@@ -264,6 +264,7 @@ TENSORS = MODEL + 'task = "tensors"\n'
         (TENSORS.replace("m]", '".."]'), 'models.".."', "file names"),
         (TENSORS.replace("m]", "int8]"), "models.int8", "a precision"),
         (TENSORS.replace("m]", "trt]"), "models.trt", "a backend"),
+        (TENSORS.replace("m]", "onnx-ops]"), "models.onnx-ops", "ONNX's own cases; rename"),
         ("[environments.a]", "environments.a.backends", "required"),
         (
             "[environments.a]\nbackends = ['trt']\nssh = 'x@y'",
