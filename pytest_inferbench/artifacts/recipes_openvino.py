@@ -8,19 +8,18 @@ weights stays in float. The same inputs build the same bytes. Runs in the worker
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_inferbench.artifacts.build_errors import explained
 from pytest_inferbench.artifacts.calibration import Samples
 from pytest_inferbench.artifacts.node_choice import (
     AFTER_WEIGHTS,
@@ -46,7 +45,6 @@ _WEIGHTED = frozenset(
 )
 _NO_NODES = frozenset({"Constant", "Parameter", "Result"})
 _OUTLIERS = 1e-4  # as many values as are left out at either edge; ONNX Runtime's is 1e-5 in all
-_FULL_BYTES = 1 << 20  # OpenVINO does not say why it could not write
 
 
 def build(
@@ -79,7 +77,7 @@ def build(
             f"It has {', '.join(recipes)}.",
         )
     source, output = Path(model_path), Path(output_path)
-    with _explained(precision, source, output):
+    with explained(precision, source, output):
         facts = recipes[precision](recipe, source, output, calibration)
     files = (output, output.with_suffix(".bin"))
     return {**facts, "bytes": sum(file.stat().st_size for file in files)}
@@ -373,26 +371,3 @@ def _constants(model: Any) -> Counter[str]:
 def _counts(model: Any) -> dict[str, Any]:
     ops = Counter(op.get_type_name() for op in model.get_ops())
     return {"nodes": sum(ops.values()), "ops": dict(sorted(ops.items()))}
-
-
-@contextmanager
-def _explained(precision: str, source: Path, output: Path) -> Iterator[None]:
-    """Name what failed; OpenVINO and NNCF raise whatever they like."""
-    try:
-        yield
-    except InferbenchError:
-        raise
-    except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or shutil.disk_usage(output.parent).free < _FULL_BYTES:
-            raise InferbenchError(
-                "IB-420",
-                f"the disk is full: {source.name} at {precision} did not fit into {output.parent}",
-                "Make room (`inferbench cache --clear`), or set INFERBENCH_CACHE to another disk.",
-            ) from error
-        raise InferbenchError(
-            "IB-433",
-            f"{source.name} could not be built at {precision}: {type(error).__name__}: {error}",
-            "If calibration failed, check that the samples fit the model's inputs; else exclude"
-            f" the node that is named, or leave {precision} out of the model's precisions.",
-        ) from error

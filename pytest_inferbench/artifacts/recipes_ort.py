@@ -6,15 +6,15 @@ stands in `halves` (fp16, bf16) and `quantize` (int8, fp8). Runs in the worker.
 
 from __future__ import annotations
 
-import errno
 import io
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from pytest_inferbench.artifacts.build_errors import explained
 from pytest_inferbench.artifacts.graph_files import data_file
 from pytest_inferbench.artifacts.halves import to_bf16, to_fp16
 from pytest_inferbench.artifacts.quantize import quantize
@@ -66,7 +66,7 @@ def build(
         )
     source, output = Path(model_path), Path(output_path)
     # The quantizer prints its progress, and nobody reads it.
-    with _explained(precision, source, output), redirect_stdout(io.StringIO()):
+    with explained(precision, source, output), redirect_stdout(io.StringIO()):
         facts = _RECIPES[precision](recipe, source, output, calibration)
         _try_opening(output, recipe.get("opens_with", _OPENS_WITH.get(precision)))
     files = (output, data_file(output))
@@ -90,25 +90,3 @@ def _try_opening(output: Path, opens_with: object) -> None:
     except NoKernel:
         if opens_with is not None:
             raise
-
-
-@contextmanager
-def _explained(precision: str, source: Path, output: Path) -> Iterator[None]:
-    """Name what failed; ONNX Runtime and onnx raise whatever they like."""
-    try:
-        yield
-    except InferbenchError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InferbenchError(
-                "IB-420",
-                f"the disk is full: {source.name} at {precision} did not fit into {output.parent}",
-                "Make room (`inferbench cache --clear`), or set INFERBENCH_CACHE to another disk.",
-            ) from error
-        raise InferbenchError(
-            "IB-433",
-            f"{source.name} could not be built at {precision}: {type(error).__name__}: {error}",
-            "If calibration failed, check that the samples fit the model's inputs; else exclude"
-            f" the node that is named, or leave {precision} out of the model's precisions.",
-        ) from error
