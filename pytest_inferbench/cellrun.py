@@ -143,7 +143,7 @@ class CellRun:
 
     def open_fields(self) -> dict[str, Any]:
         """What `open` must be told for this cell."""
-        users = users_options(self.gate.settings.backends.get(self.cell.backend, {}))
+        users = users_options(self.cell.backend, self.gate.settings.backends)
         fixed = self.info.options_on(self.cell.device)
         if self.info.source != "onnx":  # such a file or service may not know its own names
             fixed["signature"] = self.task.facts.signature()

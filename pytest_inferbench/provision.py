@@ -69,7 +69,7 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
             {
                 **msgspec.structs.asdict(task.model.quantization),
                 **info.recipe_options,
-                "engine": users_options(gate.settings.backends.get(cell.backend, {})),
+                "engine": users_options(cell.backend, gate.settings.backends),
             },
             gate.environments[cell.environment].distributions,
         )
@@ -226,7 +226,7 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
     from pytest_inferbench.worker.protocol import pack_samples, unpack_samples
 
     cell = reference_cell(gate, task.name)
-    options = users_options(gate.settings.backends.get(REFERENCE_BACKEND, {}))
+    options = users_options(REFERENCE_BACKEND, gate.settings.backends)
     recipe = Recipe("reference", "fp32", {"backend": REFERENCE_BACKEND, **options})
     versions = gate.environments[cell.environment].distributions
     key = artifact_key(task.facts.sha256, recipe, task.data_sha256, versions)

@@ -39,7 +39,7 @@ def test_doctor_says_what_can_run_and_why_not(inferbench):
     (can,) = (line for line in lines if line.startswith("  can run"))
     assert "net on ort-cpu at fp32" in can
     cannot = next(i for i, line in enumerate(lines) if line.startswith("  cannot run net on trt"))
-    assert "adapter" in lines[cannot + 1]
+    assert "NVIDIA GPU" in lines[cannot + 1] or "not installed" in lines[cannot + 1]
     assert any("onnxruntime" in line for line in lines)
 
 

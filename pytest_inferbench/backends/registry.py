@@ -79,15 +79,36 @@ def catalog_of(
 
     Args:
         registered: What third parties registered.
-        tables: The settings' `[backends.NAME]`; one that is `like` another is a variant of it.
+        tables: The settings' `[backends.NAME]`; one that is `like` another is a variant of it, and
+            that other may be a variant too, declared before it or after.
     """
     known = {**CATALOG, **registered}
-    for name, table in tables.items():
-        if name not in known and table.get(LIKE) in known:
-            known[name] = dataclasses.replace(known[table[LIKE]], name=name)
+    waiting = {
+        name: table[LIKE] for name, table in tables.items() if LIKE in table and name not in known
+    }
+    while ready := [name for name, like in waiting.items() if like in known]:
+        for name in ready:
+            known[name] = dataclasses.replace(known[waiting.pop(name)], name=name)
     return MappingProxyType(known)
 
 
-def users_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a backend's table is for its adapter."""
-    return {key: value for key, value in table.items() if key != LIKE}
+def circle_of(name: str, tables: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the variants that are `like` one another from a name back to it; none is well."""
+    passed = [name]
+    while True:
+        like = tables.get(passed[-1], {}).get(LIKE)
+        if like == name:
+            return tuple(passed)
+        if not isinstance(like, str) or like in passed:
+            return ()
+        passed.append(like)
+
+
+def users_options(name: str, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the settings' tables have for a backend's adapter.
+
+    A variant takes the options of what it is `like`, and its own are the last word.
+    """
+    table = tables.get(name, {})
+    own = {key: value for key, value in table.items() if key != LIKE}
+    return {**users_options(table[LIKE], tables), **own} if LIKE in table else own

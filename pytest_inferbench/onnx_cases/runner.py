@@ -139,7 +139,7 @@ class CaseRun:
             except InferbenchError as error:
                 self._broken = error
                 raise
-        users = users_options(self.gate.settings.backends.get(self.cell.backend, {}))
+        users = users_options(self.cell.backend, self.gate.settings.backends)
         fields = {
             "backend_module": self.info.adapter,
             "options": {**self.info.options_on(self.cell.device), **users},

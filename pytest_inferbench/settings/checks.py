@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_inferbench.backends.catalog import PRECISIONS
-from pytest_inferbench.backends.registry import LIKE
+from pytest_inferbench.backends.registry import LIKE, circle_of
+from pytest_inferbench.onnx_cases import MODEL as ONNX_CASES
 from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.metrics import METRICS
@@ -26,6 +27,7 @@ _VARIABLE = re.compile(r"[^=\0]+")
 
 def check(settings: Settings, known_backends: Collection[str], problems: Problems) -> None:
     """Note every fault of settings whose types are right."""
+    _check_variants(settings.backends, known_backends, problems)
     _check_options(settings.backends, known_backends, problems)
     variants = (name for name, table in settings.backends.items() if LIKE in table)
     known_backends = (*known_backends, *variants)
@@ -33,6 +35,8 @@ def check(settings: Settings, known_backends: Collection[str], problems: Problem
     _check_axis("matrix.precisions", settings.matrix.precisions, "precision", PRECISIONS, problems)
     reserved = {*known_backends, *PRECISIONS}
     for name, model in settings.models.items():
+        if name == ONNX_CASES:
+            problems.add(dotted("models", name), f'"{name}" names ONNX\'s own cases; rename it')
         _check_name("models", name, reserved, problems)
         _check_model(dotted("models", name), model, settings, known_backends, problems)
     _check_environments(settings.environments, known_backends, problems)
@@ -149,21 +153,35 @@ def _check_host(key: str, environment: EnvironmentSettings, problems: Problems) 
         )
 
 
+def _check_variants(
+    backends: Mapping[str, Mapping[str, Any]], known_backends: Collection[str], problems: Problems
+) -> None:
+    variants = {name: table[LIKE] for name, table in backends.items() if LIKE in table}
+    valid = (*known_backends, *variants)
+    told: set[str] = set()
+    for name, like in variants.items():
+        _check_name("backends", name, (*known_backends, *PRECISIONS), problems)
+        key = dotted("backends", name, LIKE)
+        circle = circle_of(name, backends)
+        if not isinstance(like, str):
+            problems.add(key, "must be the name of a backend")
+        elif like not in valid:
+            problems.add(key, unknown(like, "backend", valid))
+        elif circle == (name,):
+            problems.add(key, "is itself; name the backend that it is a variant of")
+        elif circle and told.isdisjoint(circle):
+            way = ", which is like ".join(f'"{each}"' for each in (*circle[1:], name))
+            problems.add(key, f"goes round in a circle: it is like {way}")
+        told.update(circle)
+
+
 def _check_options(
     backends: Mapping[str, Mapping[str, Any]], known_backends: Collection[str], problems: Problems
 ) -> None:
     for name, options in backends.items():
-        key = dotted("backends", name)
-        like = options.get(LIKE)
-        if like is not None:
-            _check_name("backends", name, (*known_backends, *PRECISIONS), problems)
-            if like not in known_backends:
-                problems.add(
-                    dotted("backends", name, LIKE), unknown(like, "backend", known_backends)
-                )
-        elif name not in known_backends:
+        if name not in known_backends and LIKE not in options:
             problems.add(
-                key,
+                dotted("backends", name),
                 f'{unknown(name, "backend", known_backends)} (a variant of one says like = "...")',
             )
         for option, value in options.items():

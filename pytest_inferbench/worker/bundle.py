@@ -1,8 +1,9 @@
 """Sources to ship: takes names of modules, gives their text; never imports or runs them.
 
-A module brings along whatever it imports of its own top-level package, found by reading its
-syntax. A package is shipped empty unless something imports a name from it, so that shipping
-``pytest_inferbench.measure.sampling`` needs nothing else of the package.
+A module brings along whatever it imports of its own top-level package, and of this one, found by
+reading its syntax: a third party's adapter may build on one of ours. Anything else is the
+environment's to have. A package is shipped empty unless something imports a name from it, so that
+shipping ``pytest_inferbench.measure.sampling`` needs nothing else of the package.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from pytest_inferbench.errors import InferbenchError
 
+_OURS = "pytest_inferbench"
 WORKER_MODULES = ("pytest_inferbench.worker.child", "pytest_inferbench.worker.servant")
 
 
@@ -36,7 +38,7 @@ def collect(modules: Iterable[str] = ()) -> dict[str, str | None]:
         if sources.get(name) is not None:
             continue
         sources[name] = text = _source(name)
-        wanted += _siblings(name, text)
+        wanted += _shipped_along(name, text)
         for parent in _parents(name):
             sources.setdefault(parent, None)
     return dict(sorted(sources.items()))
@@ -48,11 +50,14 @@ def _parents(name: str) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _siblings(name: str, text: str) -> tuple[str, ...]:
-    """Return the modules of the same top-level package that the text imports."""
-    top = name.partition(".")[0]
-    found = (each for node in ast.walk(ast.parse(text)) for each in _imported(node, name))
-    return tuple(sorted({each for each in found if each.partition(".")[0] == top}))
+def _shipped_along(name: str, text: str) -> tuple[str, ...]:
+    """Return the modules that the text imports of its own top-level package, and of ours."""
+    found = {each for node in ast.walk(ast.parse(text)) for each in _imported(node, name)}
+    return tuple(sorted(each for each in found if _is_shipped_with(name, each)))
+
+
+def _is_shipped_with(name: str, other: str) -> bool:
+    return other.partition(".")[0] in (_OURS, name.partition(".")[0])
 
 
 def _imported(node: ast.AST, name: str) -> Iterator[str]:
@@ -64,7 +69,7 @@ def _imported(node: ast.AST, name: str) -> Iterator[str]:
         if node.level:
             kept = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*kept, *filter(None, [base])])
-        if base.partition(".")[0] == name.partition(".")[0]:
+        if _is_shipped_with(name, base):
             for alias in node.names:
                 submodule = f"{base}.{alias.name}"
                 yield submodule if _find(submodule) else base

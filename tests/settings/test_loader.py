@@ -228,6 +228,15 @@ TENSORS = MODEL + 'task = "tensors"\n'
         ("[matrix]\nprecisions = ['fp32', 'f16']", "matrix.precisions[1]", '"fp16"'),
         ("[matrix]\nprecisions = ['fp32', 'fp32']", "matrix.precisions[1]", "twice"),
         ("[backends.ort-gpu]\na = 1", "backends.ort-gpu", '"ort-cpu"'),
+        ("[backends.v]\nlike = 'ort-cpi'", "backends.v.like", '"ort-cpu"'),
+        ("[backends.v]\nlike = 'v'", "backends.v.like", "itself"),
+        ("[backends.v]\nlike = []", "backends.v.like", "name of a backend"),
+        (
+            "[backends.v]\nlike = 'w'\n[backends.w]\nlike = 'x'\n[backends.x]\nlike = 'w'",
+            "backends.w.like",
+            'it is like "x", which is like "w"',
+        ),
+        ("[backends.ort-cpu]\nlike = 'openvino'", "backends.ort-cpu", "rename"),
         ("[backends.ort-cpu]\na = 1979-05-27", "backends.ort-cpu.a", "worker"),
         ("[backends.ort-cpu]\na = nan", "backends.ort-cpu.a", "finite"),
         ("baselines = 3", "baselines", "path"),
@@ -255,6 +264,7 @@ TENSORS = MODEL + 'task = "tensors"\n'
         (TENSORS.replace("m]", '".."]'), 'models.".."', "file names"),
         (TENSORS.replace("m]", "int8]"), "models.int8", "a precision"),
         (TENSORS.replace("m]", "trt]"), "models.trt", "a backend"),
+        (TENSORS.replace("m]", "onnx-ops]"), "models.onnx-ops", "ONNX's own cases; rename"),
         ("[environments.a]", "environments.a.backends", "required"),
         (
             "[environments.a]\nbackends = ['trt']\nssh = 'x@y'",
@@ -296,6 +306,12 @@ def test_one_fault_is_one_line_with_its_key(project, text, key, says):
     found = faults(project, text)
     assert list(found) == [key]
     assert says in found[key]
+
+
+def test_a_variant_may_be_like_one_that_is_declared_after_it(project):
+    text = "[backends.v]\nlike = 'w'\n[backends.w]\nlike = 'ort-cpu'\n"
+    settings = load_text(project, text + "[matrix]\nbackends = ['v', 'w']\n")
+    assert list(settings.matrix.backends) == ["v", "w"]
 
 
 def test_detection_needs_data_and_calibration_for_int8(project):

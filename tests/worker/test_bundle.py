@@ -23,6 +23,13 @@ def project(tmp_path, monkeypatch):
         "acme/fast/lazily.py": "",
         "acme/unused.py": "",
         "acme/named.py": "from acme import NAME\n",
+        "beyond/__init__.py": "",
+        "beyond/adapter.py": (
+            "import json, numpy, msgspec\n"
+            "from pytest_inferbench.backends import ort\n"
+            "from pytest_inferbench.backends.catalog import BackendInfo\n"
+            "def lazily():\n    import acme.unused\n    import pytest_inferbench.errors\n"
+        ),
         "latin.py": "",
     }
     for name, text in files.items():
@@ -47,6 +54,14 @@ def test_a_module_brings_what_it_imports_of_its_package_and_nothing_is_imported(
     }
     assert sources["acme"] is None
     assert "acme" not in sys.modules
+
+
+def test_a_module_brings_what_it_imports_of_ours_and_nothing_of_others(project):
+    sources = collect(["beyond.adapter"])
+    assert {name.partition(".")[0] for name in sources} == {"beyond", "pytest_inferbench"}
+    needed = {"backends.catalog", "backends.ort", "backends.ort_session", "errors"}
+    assert {f"pytest_inferbench.{name}" for name in needed} <= sources.keys()
+    assert "pytest_inferbench.gate" not in sources
 
 
 def test_a_package_is_shipped_when_a_name_is_taken_from_it(project):
