@@ -30,6 +30,7 @@ from pytest_inferbench.artifacts.node_choice import (
     nothing_to_do,
 )
 from pytest_inferbench.backends.openvino_facts import load_openvino, name_of
+from pytest_inferbench.backends.openvino_models import read_model
 from pytest_inferbench.errors import InferbenchError
 
 Array = npt.NDArray[Any]
@@ -87,7 +88,7 @@ def _fp16(
     _recipe: Mapping[str, Any], source: Path, output: Path, _calibration: Mapping[str, Array]
 ) -> dict[str, Any]:
     ov = load_openvino()
-    model = ov.Core().read_model(str(source))
+    model = read_model(str(source))
     floats = _constants(model)["f32"]
     _renumber(model, "read")
     _save(model, output, halves=True)
@@ -336,7 +337,7 @@ def _folded(source: Path) -> Any:
     """
     from openvino.passes import ConstantFolding, Manager
 
-    model = load_openvino().Core().read_model(str(source))
+    model = read_model(str(source))
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)

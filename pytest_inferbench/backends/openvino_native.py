@@ -6,7 +6,6 @@ not run at all. fp32 is pinned: by itself a CPU with AMX instructions would comp
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,9 @@ import numpy as np
 from pytest_inferbench.backends import blob_seals
 from pytest_inferbench.backends import openvino_facts as facts
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
+from pytest_inferbench.backends.openvino_models import read_model
 from pytest_inferbench.backends.openvino_options import check_device, properties
+from pytest_inferbench.backends.openvino_requests import Requests
 from pytest_inferbench.errors import InferbenchError
 
 
@@ -33,8 +34,7 @@ class OpenVino(Backend):
     def _open(
         self, artifact: str, options: Mapping[str, Any], precision: str
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        ov = facts.load_openvino()
-        core = ov.Core()
+        core = facts.load_openvino().Core()
         self._precision = precision
         device = check_device(str(options.get("device", "CPU")), core.available_devices)
         config = properties(options, precision, device, _supported(core, device))
@@ -42,49 +42,49 @@ class OpenVino(Backend):
             raise InferbenchError("IB-326", f"there is no file {artifact}")
         cache = Path(config["CACHE_DIR"]) if "CACHE_DIR" in config else None
         self._rebuilt = blob_seals.drop_broken(cache) if cache else []
-        try:
-            # Not by path: then a changed file of the same age and size would come from the cache.
-            model = core.read_model(artifact)
-            specs = facts.specs_of(model.inputs), facts.specs_of(model.outputs)
-            compiled = core.compile_model(model, device, config)
-        except InferbenchError:
-            raise
-        except Exception as error:
-            raise InferbenchError(
-                "IB-326", f"OpenVINO {ov.__version__} could not load {artifact}: {error}"
-            ) from error
-        self._core, self._compiled, self._cache = core, compiled, cache
-        self._requests: deque[Any] = deque()
+        compiled, specs = self._compile(core, artifact, device, config)
+        self._core, self._cache = core, cache
+        self._requests = Requests(
+            compiled, lambda: self._compile(core, artifact, device, config)[0]
+        )
         self._devices = [name.strip("()") for name in compiled.get_property("EXECUTION_DEVICES")]
-        self._check_what_runs(device)
+        self._check_what_runs(device, compiled)
         if cache:
+            self._loaded = bool(compiled.get_property("LOADED_FROM_CACHE"))
             blob_seals.seal_new(cache)
         return specs
 
-    def _infer(self, inputs: dict[str, Array]) -> Mapping[str, Array]:
-        # A request serves one thread at a time; one that failed is not used again.
+    def _compile(
+        self, core: Any, artifact: str, device: str, config: Mapping[str, Any]
+    ) -> tuple[Any, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]]:
         try:
-            request = self._requests.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
-        bound = self._bind(request, inputs)
-        request.infer(share_outputs=True)
-        del bound
-        outputs = {
-            spec.name: np.array(request.get_output_tensor(index).data)
-            for index, spec in enumerate(self.outputs)
-        }
-        self._requests.append(request)
+            # Not by path: then a changed file of the same age and size would come from the cache.
+            model = read_model(artifact)
+            specs = facts.specs_of(model.inputs), facts.specs_of(model.outputs)
+            return core.compile_model(model, device, config), specs
+        except InferbenchError:
+            raise
+        except Exception as error:
+            version = facts.load_openvino().__version__
+            raise InferbenchError(
+                "IB-326", f"OpenVINO {version} could not load {artifact}: {error}"
+            ) from error
+
+    def _infer(self, inputs: dict[str, Array]) -> Mapping[str, Array]:
+        def call(request: Any) -> dict[str, Array]:
+            bound = self._bind(request, inputs)
+            request.infer(share_outputs=True)
+            del bound
+            return {
+                spec.name: np.array(request.get_output_tensor(index).data)
+                for index, spec in enumerate(self.outputs)
+            }
+
+        outputs: dict[str, Array] = self._requests.run(call)
         return outputs
 
     def _prepare(self, inputs: dict[str, Array]) -> Callable[[], object]:
-        request = self._compiled.create_infer_request()
-        bound = self._bind(request, inputs)
-
-        def run(_bound: object = bound) -> object:  # what is bound lives as long as the call
-            return request.infer(share_outputs=True)
-
-        return run
+        return self._requests.prepare(lambda request: self._bind(request, inputs))
 
     def _bind(self, request: Any, inputs: dict[str, Array]) -> list[Any]:
         """Let a request read the arrays themselves; return what must be kept until it has run."""
@@ -99,15 +99,16 @@ class OpenVino(Backend):
         return held
 
     def _close(self) -> None:
-        self._requests.clear()
-        del self._compiled, self._core
+        self._requests.close()
+        del self._requests, self._core
 
     def _describe(self) -> Mapping[str, Any]:
-        layers = facts.layers_of(self._compiled)
+        compiled = self._requests.model
+        layers = facts.layers_of(compiled)
         made: dict[str, Any] = {
             "device": ",".join(self._devices),
             "device_name": self._core.get_property(self._devices[0], "FULL_DEVICE_NAME"),
-            **facts.reported(self._compiled),
+            **facts.reported(compiled),
             "fallback": [],
         }
         if layers is not None:
@@ -124,12 +125,11 @@ class OpenVino(Backend):
         if emulated:
             made["emulated"] = emulated
         if self._cache:
-            loaded = bool(self._compiled.get_property("LOADED_FROM_CACHE"))
-            made["model_cache"] = {"folder": str(self._cache), "loaded": loaded}
+            made["model_cache"] = {"folder": str(self._cache), "loaded": self._loaded}
             made["model_cache"]["broken"] = self._rebuilt
         return made
 
-    def _check_what_runs(self, device: str) -> None:
+    def _check_what_runs(self, device: str, compiled: Any) -> None:
         asked = device.partition(":")[0].partition(".")[0]
         others = [each for each in self._devices if each.partition(".")[0] != asked]
         if asked != "AUTO" and (others or not self._devices):
@@ -137,7 +137,7 @@ class OpenVino(Backend):
                 "IB-324",
                 f"{device} was asked for and {', '.join(others) or 'nothing'} runs instead",
             )
-        hint = facts.reported(self._compiled).get("precision_hint")
+        hint = facts.reported(compiled).get("precision_hint")
         if self._precision == "fp32" and hint not in (None, "f32"):
             raise InferbenchError("IB-341", f"fp32 was asked for and {device} computes in {hint}")
 
