@@ -165,7 +165,9 @@ def _missing(info: BackendInfo, environment: EnvironmentFacts, device: str) -> l
     if info.distributions and not installed:
         # what installing would not help with is not advised
         extra = f" (pip install 'pytest-inferbench[{info.extra}]')" if info.extra else ""
-        reasons.append(f"{info.distributions[0]} is not installed{extra if info.adapter else ''}")
+        where = "" if environment.name == "default" else f" in environments.{environment.name}"
+        advice = extra if info.adapter and not where else ""
+        reasons.append(f"{info.distributions[0]} is not installed{where}{advice}")
     if device == "nvidia" and any("+cpu" in environment.distributions[d] for d in installed):
         reasons.append(f"this {installed[0]} is a build for CPUs")
     if info.adapter is None:

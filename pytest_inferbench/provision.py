@@ -238,6 +238,10 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
         try:
             arrays: Mapping[str, Any] = pack_samples(run.outputs)
             np.savez(folder / _OUTPUTS_FILE, **arrays)
+        except InferbenchError as error:
+            raise InferbenchError(
+                error.code, f"the reference, {cell}, failed: {error.message}", error.hint
+            ) from error
         finally:
             run.close()
         return {"samples": len(task.inputs)}

@@ -28,6 +28,11 @@ class Build:
         """What the recipes and the runtime tell of it; for one that only builds, of its build."""
         return {**self._run.artifact.facts, **self._run.opened["ran"]}
 
+    def opens(self) -> bool:
+        """Build it and open what was built; what cannot be raises an error that says why."""
+        opened = self._run.opened
+        return bool(opened["outputs"]) or not self._run.info.runs
+
     def again(self) -> list[str]:
         """Build once more from nothing and return how the outputs differ, beyond rounding.
 

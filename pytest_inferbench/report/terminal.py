@@ -34,6 +34,12 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(notice)
     if table:
         reporter.write_line(last_line(table, count_by_code(gate.ledger.ours)))
+        not_asked = sum("not_asked" in entry.payload for entry in gate.ledger.ours)
+        if not_asked:
+            reporter.write_line(
+                f"not asked: {counted(not_asked, 'question')} that some cells cannot be asked"
+                " (IB-640; -rs shows why)"
+            )
 
 
 def last_line(table: list[Row], undecided: Mapping[str, int]) -> str:

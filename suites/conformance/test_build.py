@@ -8,7 +8,7 @@ pytestmark = pytest.mark.conformance
 
 
 def test_it_builds_and_opens(build):
-    assert build.facts
+    assert build.opens()
 
 
 def test_built_again_it_gives_the_same(build, kept):
