@@ -35,6 +35,8 @@ class BackendInfo:
         recipe_options: What its recipes are always told.
         precisions: What it can be asked for.
         source: What it runs: "onnx", or a key of the model's `sources`.
+        narrows: Types that it computes in narrower ones, whatever the precision: known, and told
+            in docs/backends.md.
         runs: Whether it can infer; one that only builds takes part in tests of builds alone.
     """
 
@@ -49,6 +51,7 @@ class BackendInfo:
     recipe_options: _Table = field(default_factory=lambda: _NOTHING)
     precisions: tuple[str, ...] = ("fp32",)
     source: str = "onnx"
+    narrows: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     runs: bool = True
 
     @property
@@ -70,6 +73,8 @@ _ORT = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-d
 _ORT_ADAPTER = "pytest_inferbench.backends.ort:OnnxRuntime"
 _CPU_PRECISIONS = ("fp32", "fp16", "int8")
 _FOR_CUDA = MappingProxyType({"scheme": "cuda"})
+_NARROWS_NOTHING: Mapping[str, str] = MappingProxyType({})
+_OPENVINO_NARROWS = MappingProxyType({"int64": "int32", "float64": "float32"})
 _FOR_TENSORRT = MappingProxyType({"scheme": "trt"})
 
 
@@ -81,6 +86,7 @@ def _ort(
     extra: str,
     precisions: tuple[str, ...],
     recipe_options: _Table = _NOTHING,
+    narrows: Mapping[str, str] = _NARROWS_NOTHING,
 ) -> BackendInfo:
     return BackendInfo(
         name=name,
@@ -92,6 +98,7 @@ def _ort(
         options=MappingProxyType({"provider": provider}),
         recipe_options=recipe_options,
         precisions=precisions,
+        narrows=narrows,
     )
 
 
@@ -109,6 +116,7 @@ _ALL = (
         ("onnxruntime-openvino",),
         "ort-openvino",
         _CPU_PRECISIONS,
+        narrows=_OPENVINO_NARROWS,
     ),
     _ort(
         "ort-dml",
@@ -134,6 +142,7 @@ _ALL = (
         "openvino",
         adapter="pytest_inferbench.backends.openvino_native:OpenVino",
         precisions=("fp32", "fp16", "bf16", "int8"),
+        narrows=_OPENVINO_NARROWS,
     ),
     BackendInfo(
         "trt",

@@ -22,7 +22,12 @@ def read_model(path: str) -> Any:
     """
     ov = load_openvino()
     if Path(path).suffix == _IR:
-        return ov.Core().read_model(path)
+        model = ov.Core().read_model(path)
+        given = {name for port in model.outputs for name in port.get_names()}
+        for port in model.inputs:
+            if port.get_names() <= given:  # an IR keeps the input's own name for the node alone
+                port.tensor.add_names({port.get_node().get_friendly_name()})
+        return model
     from openvino.frontend import FrontEndManager
 
     # By name: tried in turn, the others would complain about a broken file on stderr.

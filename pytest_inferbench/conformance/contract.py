@@ -166,7 +166,7 @@ class Contract:
         if self._run.cell.precision != "fp32":
             raise NotAsked("probes are run as they are: the cell at fp32 answers for all")
         with self._run.new_worker() as worker:
-            prober = Prober(worker, self._run.open_fields())
+            prober = Prober(worker, self._run.open_fields(), self._run.info.narrows)
             try:
                 yield prober
             finally:
@@ -228,9 +228,16 @@ def _reopened(
 
 
 class Prober:
-    """Runs other models on a cell's backend."""
+    """Runs other models on a cell's backend.
 
-    def __init__(self, worker: AnyWorker, fields: Mapping[str, Any]) -> None:
+    Attributes:
+        narrows: Types that the backend computes in narrower ones, which is known.
+    """
+
+    def __init__(
+        self, worker: AnyWorker, fields: Mapping[str, Any], narrows: Mapping[str, str]
+    ) -> None:
+        self.narrows = narrows
         self._worker, self._fields = worker, fields
         self._open: bytes | None = None
         self._count = 0

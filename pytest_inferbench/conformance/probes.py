@@ -1,6 +1,9 @@
 """Small models with known answers: takes a type and a rank, gives an ONNX file's bytes and numpy.
 
-Knows no backend. Dimensions are dynamic, so that one file serves every shape of its rank.
+Knows no backend. Dimensions are dynamic, so that one file serves every shape of its rank. ONNX
+leaves the overflow of integers undefined, so a probe has a range in which none does. One for a
+backend that computes a type in a narrower one has values, and an answer, of that: finite ones and
+NaN, for on the way from one to the other what is infinite may saturate.
 """
 
 from __future__ import annotations
@@ -42,46 +45,84 @@ class Probe:
         model: The ONNX file.
         answer: What it must give for an input.
         rounding: By how much, as a share of the largest value.
+        draws: Of what type its inputs' values are, whatever type they are handed over in.
+        least: The lowest value that it may be given, NaN apart; None where every one may be.
+        most: The highest.
     """
 
     model: bytes
     answer: Callable[[Array], Array]
     rounding: float = 0.0
+    draws: str = "float32"
+    least: float | None = None
+    most: float | None = None
 
 
-def elementwise(dtype: str, rank: int) -> Probe:
-    """Return a probe that doubles and shifts numbers, and turns truth values round."""
+def elementwise(dtype: str, rank: int, narrow: str | None = None) -> Probe:
+    """Return a probe that doubles and shifts numbers, and turns truth values round.
+
+    Args:
+        dtype: The type of its input and output.
+        rank: How many dimensions they have.
+        narrow: The type that the backend is known to compute in instead.
+    """
     from onnx import helper
 
     if dtype == "bool":
         nodes = [helper.make_node("Not", ["x"], ["y"])]
-        return Probe(_bytes(nodes, dtype, rank), np.logical_not)
-    one = np.ones((), dtype)
+        return Probe(_bytes(nodes, dtype, rank), np.logical_not, draws=dtype)
+    one, computes = np.ones((), dtype), narrow or dtype
     nodes = [
         helper.make_node("Add", ["x", "x"], ["doubled"]),
         helper.make_node("Add", ["doubled", "one"], ["y"]),
     ]
-    rounding = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-12}.get(dtype, 0.0)
-    model = _bytes(nodes, dtype, rank, {"one": one})
-    return Probe(model, lambda x: (x + x + one).astype(dtype), rounding)
+
+    def answer(x: Array) -> Array:
+        inside = x.astype(computes)
+        return np.asarray(inside + inside + one.astype(computes)).astype(dtype)
+
+    least, most = _span(computes, narrow is not None)
+    return Probe(
+        _bytes(nodes, dtype, rank, {"one": one}),
+        answer,
+        {"float16": 2e-3, "float32": 1e-6, "float64": 1e-12}.get(computes, 0.0),
+        computes,
+        least,
+        most,
+    )
 
 
-def edges(dtype: str, rank: int) -> Array:
-    """Return an input that holds every value at the edge of a type."""
-    kind = np.dtype(dtype)
+def edges(dtype: str, rank: int, narrow: str | None = None) -> Array:
+    """Return an input that holds every value at the edge of what `elementwise` is given."""
+    kind = np.dtype(narrow or dtype)
+    least, most = _span(kind.name, narrow is not None)
     if dtype == "bool":
         values = np.array([False, True, True])
     elif kind.kind == "f":
         limits = np.finfo(kind)
-        special = [0.0, -0.0, 1.0, -1.0, limits.tiny, limits.max, limits.min]
-        values = np.array([*special, np.inf, -np.inf, np.nan], kind)
+        ends = [limits.max, limits.min, np.inf, -np.inf] if least is None else [least, most]
+        thirds = [1 / 3, -1 / 3]  # of every bit that there is
+        values = np.array([0.0, -0.0, 1.0, -1.0, limits.tiny, *thirds, *ends, np.nan], kind)
     else:
-        span = np.iinfo(kind)
-        # No float32 holds the one before the last two, no float64 of an int64.
-        values = np.array([0, 1, span.max, span.min, span.max // 2 - 1, span.max // 4 + 1], kind)
+        # No float32 holds the last four of an int32, no float64 those of an int64.
+        low, high = int(least or 0), int(most or 0)
+        values = np.array([0, 1, low, low + 1, high, high - 1, high // 2 - 1], kind)
     if rank == 0:
-        return values[-1:].reshape(())
-    return values.reshape((1,) * (rank - 1) + values.shape)
+        values = values[-1:].reshape(())
+    else:
+        values = values.reshape((1,) * (rank - 1) + values.shape)
+    return values.astype(dtype)
+
+
+def _span(dtype: str, narrowed: bool) -> tuple[float | None, float | None]:
+    """Return the values between which twice one, and one more, can be told; None for all."""
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        whole = np.iinfo(kind)
+        return -(-int(whole.min) // 2), (int(whole.max) - 1) // 2
+    if kind.kind == "f" and narrowed:
+        return float(np.finfo(kind).min / 4), float(np.finfo(kind).max / 4)
+    return None, None
 
 
 def _bytes(

@@ -14,6 +14,7 @@ from pytest_inferbench.conformance.probes import DTYPES, HIGHEST_RANK, edges, el
 pytest.importorskip("hypothesis", reason="pip install 'pytest-inferbench[conformance]'")
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 pytestmark = pytest.mark.conformance
@@ -38,7 +39,9 @@ def prober(contract, kept):
 
 @pytest.mark.inferbench(precisions=["fp32"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_shapes_and_values(prober, kept, dtype):
+def test_shapes_and_values(prober, kept, record_property, dtype):
+    if dtype in prober.narrows:
+        record_property("drawn", narrowed(prober, dtype))
     kept(lambda: wrong(prober, dtype))
 
 
@@ -58,7 +61,8 @@ def wrong(prober, dtype):
 
 
 def wrong_at(prober, dtype, rank):
-    probe = elementwise(dtype, rank)
+    narrow = prober.narrows.get(dtype)
+    probe = elementwise(dtype, rank, narrow)
     found = []
 
     def check(x):
@@ -71,13 +75,29 @@ def wrong_at(prober, dtype, rank):
             fault = f"y {off_by(error)}: {have.tolist()}, not {want.tolist()}"
         else:
             return
-        found.append(f"{dtype} {x.shape}, x = {x.tolist()}: {fault}")
+        how = f" ({narrowed(prober, dtype)})" if narrow else ""
+        found.append(f"{dtype}{how} {x.shape}, x = {x.tolist()}: {fault}")
         raise AssertionError(fault)
 
     shapes = hnp.array_shapes(min_dims=rank, max_dims=rank, min_side=0, max_side=5)
     try:
-        check(edges(dtype, rank))
-        DRAWN(given(x=hnp.arrays(dtype, shapes))(check))()
+        check(edges(dtype, rank, narrow))
+        DRAWN(given(x=drawn(probe, shapes).map(lambda x: x.astype(dtype)))(check))()
     except AssertionError:
         return found[-1:]  # the smallest that hypothesis came down to
     return []
+
+
+def drawn(probe, shapes):
+    """Draw arrays of the values that a probe takes, of the type that they are values of."""
+    if probe.least is None:
+        return hnp.arrays(probe.draws, shapes)
+    kind = np.dtype(probe.draws)
+    if kind.kind == "f":
+        finite = st.floats(probe.least, probe.most, width=8 * kind.itemsize)
+        return hnp.arrays(kind, shapes, elements=finite | st.just(float("nan")))
+    return hnp.arrays(kind, shapes, elements=st.integers(probe.least, probe.most))
+
+
+def narrowed(prober, dtype):
+    return f"values of {prober.narrows[dtype]}, which this backend is known to compute it in"
