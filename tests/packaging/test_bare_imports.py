@@ -15,33 +15,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OPTIONAL = [
-    "onnxruntime",
-    "openvino",
-    "nncf",
-    "torch",
-    "torchvision",
-    "torch_tensorrt",
-    "tensorrt",
-    "tensorrt_rtx",
-    "tensorrt_bindings",
-    "tensorrt_rtx_bindings",
-    "tensorrt_libs",
-    "pycuda",
-    "cuda",
-    "cupy",
-    "pycocotools",
-    "PIL",
-    "hypothesis",
-    "tritonclient",
-    "locust",
-    "jinja2",
-    "xdist",
-    "psutil",
-    "ml_dtypes",
-    "scipy",
-    "pandas",
-]
+RUNTIMES = "onnxruntime openvino nncf torch torchvision torch_tensorrt tensorrt tensorrt_rtx"
+LIBRARIES = "tensorrt_bindings tensorrt_rtx_bindings tensorrt_libs pycuda cuda cupy ml_dtypes"
+OTHERS = "pycocotools PIL hypothesis tritonclient locust jinja2 xdist psutil scipy pandas"
+OPTIONAL = {*RUNTIMES.split(), *LIBRARIES.split(), *OTHERS.split()}
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys, traceback
 
