@@ -103,10 +103,10 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     if existing_gate(config) is None and settings_file(config) is None:
         return None
-    from pytest_inferbench.scheduling import CellScheduling
+    from pytest_inferbench.scheduling import cell_scheduling
 
     gate = gate_of(config)
-    return CellScheduling(config, log, (cell.id for cell in (*gate.cells, *gate.onnx_cells)))
+    return cell_scheduling(config, log, (cell.id for cell in (*gate.cells, *gate.onnx_cells)))
 
 
 def settings_file(config: pytest.Config) -> Path | None:

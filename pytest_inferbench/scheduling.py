@@ -1,6 +1,6 @@
 """xdist: all tests of a cell go to one process, so that its worker opens once.
 
-Takes node ids and the ids of cells; gives each node id its group. Imported only under xdist.
+Takes node ids and the ids of cells; gives each node id its group. xdist is imported when asked.
 """
 
 from __future__ import annotations
@@ -9,35 +9,37 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 
-class CellScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types here
-    """xdist's scheduling by scope, where the scope of our tests is their cell."""
+def cell_scheduling(config: pytest.Config, log: Any, cell_ids: Iterable[str]) -> Any:
+    """Return xdist's scheduling by scope, where the scope of our tests is their cell."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    def __init__(self, config: pytest.Config, log: Any, cell_ids: Iterable[str]) -> None:
-        super().__init__(config, log)
-        self._cell_ids = frozenset(cell_ids)
+    known = frozenset(cell_ids)
 
-    def remove_node(self, node: Any) -> str | None:
-        """Take over from a process that is gone: what it ran has failed, and is not run again.
+    class CellScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types here
+        def remove_node(self, node: Any) -> str | None:
+            """Take over from a process that is gone: what it ran has failed, and is not run again.
 
-        xdist's own would run it again until no more processes may be started, and would hand out
-        what is finished too, at which the next process waits for ever.
-        """
-        work = self.assigned_work[node]
-        crashed = next((test for unit in work.values() for test in unit if not unit[test]), None)
-        for unit in work.values():
-            if crashed in unit:
-                unit[crashed] = True
-        self.assigned_work[node] = {
-            scope: unit for scope, unit in work.items() if not all(unit.values())
-        }
-        super().remove_node(node)
-        return crashed
+            xdist's own would run it again until no more processes may be started, and would hand
+            out what is finished too, at which the next process waits for ever.
+            """
+            work = self.assigned_work[node]
+            unfinished = (test for unit in work.values() for test in unit if not unit[test])
+            crashed = next(unfinished, None)
+            for unit in work.values():
+                if crashed in unit:
+                    unit[crashed] = True
+            self.assigned_work[node] = {
+                scope: unit for scope, unit in work.items() if not all(unit.values())
+            }
+            super().remove_node(node)
+            return crashed
 
-    def _split_scope(self, nodeid: str) -> str:
-        return cell_in(nodeid, self._cell_ids) or nodeid
+        def _split_scope(self, nodeid: str) -> str:
+            return cell_in(nodeid, known) or nodeid
+
+    return CellScheduling(config, log)
 
 
 def cell_in(nodeid: str, cell_ids: frozenset[str]) -> str | None:

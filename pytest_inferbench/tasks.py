@@ -193,8 +193,10 @@ class DetectionTask(Task):
         )
 
     def _sample(self, image: Array) -> Sample:
+        from pytest_inferbench.accuracy.data import as_input
+
         spec = self.facts.inputs[0]
-        return {spec.name: image.astype(spec.dtype, copy=False)}
+        return {spec.name: as_input(image, spec)}
 
 
 class Mapped(Sequence["Sample"]):

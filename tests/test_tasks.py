@@ -33,8 +33,8 @@ def write_identity(path, shape, dtype=TensorProto.FLOAT):
 def task(tmp_path):
     """Make the task of a model with one input."""
 
-    def make(kind="tensors", shape=(1, 3), **settings):
-        write_identity(tmp_path / "net.onnx", shape)
+    def make(kind="tensors", shape=(1, 3), dtype=TensorProto.FLOAT, **settings):
+        write_identity(tmp_path / "net.onnx", shape, dtype)
         model = ModelSettings(path=tmp_path / "net.onnx", task=kind, **settings)
         said: list[str] = []
         return make_task("net", model, ArtifactCache(tmp_path / "cache"), said.append)
@@ -117,3 +117,26 @@ def test_the_built_in_data_are_generated_once_and_said_so(tmp_path):
     assert len(said) == 1
     (entry,) = cache.entries()
     assert "calibration" in entry.describe["data set"]
+
+
+def test_a_bfloat16_model_has_inputs_in_its_carrier(task):
+    made = task(dtype=TensorProto.BFLOAT16)
+    assert made.inputs[0]["x"].dtype == np.uint16
+    assert made.calibration["x"].dtype == np.uint16
+    assert made.data_sha256 != made.calibration_sha256
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.STRING, TensorProto.FLOAT8E5M2])
+def test_a_type_that_cannot_be_made_up_names_the_input(task, dtype):
+    with pytest.raises(InferbenchError, match="input 'x' is of type") as caught:
+        task(dtype=dtype).inputs  # noqa: B018
+    assert caught.value.code == "IB-543"
+    assert ".data = " in caught.value.hint
+
+
+def test_images_become_what_a_detector_takes(task):
+    image = np.array([[[[0.0, 1.0, 0.5]]]], np.float32)
+    made = task(shape=(1, 1, 1, 3), dtype=TensorProto.BFLOAT16, kind="detection")._sample(image)
+    assert made["x"].tolist() == [[[[0, 0x3F80, 0x3F00]]]]
+    with pytest.raises(InferbenchError, match="input 'x' is of type 'string'"):
+        task(shape=(1, 1, 1, 3), dtype=TensorProto.STRING, kind="detection")._sample(image)

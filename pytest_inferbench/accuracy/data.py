@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pytest_inferbench.accuracy.ground_truth import GroundTruth, Image, parse_ground_truth
 from pytest_inferbench.accuracy.images import SUFFIXES, Pixels, read_rgb
 from pytest_inferbench.accuracy.letterbox import Placement, letterbox, to_input
+from pytest_inferbench.backends.contract import CARRIERS
 from pytest_inferbench.errors import InferbenchError
 
 Array = npt.NDArray[Any]
@@ -39,7 +40,7 @@ class InputSpec(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Its type as numpy calls it."""
+        """Its type as numpy calls it, or a key of `contract.CARRIERS`."""
 
     @property
     def shape(self) -> Sequence[int | str]:
@@ -181,7 +182,8 @@ def random_inputs(
 ) -> list[Sample]:
     """Make samples up: normal floats, integers of 0 and 1, bytes of 0 to 255, random booleans.
 
-    Integers are 0 and 1 because these are valid as masks, as token ids and as segment ids.
+    Integers are 0 and 1 because these are valid as masks, as token ids and as segment ids. What
+    numpy has no type for is in its carrier; text and eight-bit floats are not made up.
 
     Args:
         specs: The model's inputs.
@@ -242,20 +244,45 @@ def _is_free(size: int | str) -> bool:
     return not isinstance(size, int) or size < 1
 
 
-def _random_array(rng: np.random.Generator, spec: InputSpec, size: tuple[int, ...]) -> Array:
+def as_input(values: Array, spec: InputSpec) -> Array:
+    """Return numbers in the type of an input, or in its carrier.
+
+    Raises:
+        InferbenchError: IB-543 for a type that numbers cannot be turned into here.
+    """
+    if spec.dtype == "bfloat16":
+        from pytest_inferbench.artifacts.bfloat16 import round_to_bfloat16
+
+        return round_to_bfloat16(values.astype(np.float32, copy=False))
+    dtype = _numpy_type(spec)
+    if dtype is None:
+        raise InferbenchError(
+            "IB-543",
+            f"input {spec.name!r} is of type {spec.dtype!r}, of which no values can be made up",
+            "give the model data: models.<name>.data = a folder of .npz files",
+        )
+    return values.astype(dtype, copy=False)
+
+
+def _numpy_type(spec: InputSpec) -> np.dtype[Any] | None:
+    """Return what whole or floating numbers of an input are kept in, if that is known."""
+    if spec.dtype == "bfloat16":
+        return np.dtype(np.float32)
+    carried = CARRIERS.get(spec.dtype)
+    if carried is not None:  # four bits are numbers in their carrier, other carriers hold raw bits
+        return np.dtype(carried) if spec.dtype in ("int4", "uint4") else None
     try:
         dtype = np.dtype(spec.dtype)
     except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind == "f":
-        return rng.standard_normal(size).astype(dtype)
-    if dtype.kind in "iub":
-        return rng.integers(0, 256 if dtype == np.uint8 else 2, size).astype(dtype)
-    raise InferbenchError(
-        "IB-543",
-        f"input {spec.name!r} is of type {spec.dtype!r}, of which no values can be made up",
-        "give the model data: models.<name>.data = a folder of .npz files",
-    )
+        return None
+    return dtype if dtype.kind in "fiub" and dtype.isbuiltin == 1 else None
+
+
+def _random_array(rng: np.random.Generator, spec: InputSpec, size: tuple[int, ...]) -> Array:
+    dtype = _numpy_type(spec)
+    if dtype is None or dtype.kind == "f":
+        return as_input(rng.standard_normal(size), spec)
+    return as_input(rng.integers(0, 256 if spec.dtype == "uint8" else 2, size), spec)
 
 
 def _read_npz(path: Path) -> Sample:

@@ -18,7 +18,14 @@ from pytest_inferbench.errors import InferbenchError
 
 _LFS_POINTER = b"version https://git-lfs"
 _BYTES = re.compile("[0-9]{1,19}")
-_NUMPY_NAMES = {"FLOAT": "float32", "DOUBLE": "float64", "STRING": "object"}
+_NAMES = {
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+    "FLOAT8E4M3FN": "float8_e4m3fn",
+    "FLOAT8E4M3FNUZ": "float8_e4m3fnuz",
+    "FLOAT8E5M2": "float8_e5m2",
+    "FLOAT8E5M2FNUZ": "float8_e5m2fnuz",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class TensorFacts:
 
     Attributes:
         name: Its name.
-        dtype: A numpy dtype's name; ``sequence_type`` or such for what is no tensor.
+        dtype: A numpy dtype's name or a key of `contract.CARRIERS`; ``sequence_type`` or such for
+            what is no tensor.
         shape: Its dimensions: a number, a symbol's name, or -1 where nothing is known; empty for
             scalars and where not even the rank is known.
     """
@@ -236,7 +244,7 @@ def _tensor(path: Path, value: Any) -> TensorFacts:
     dtype = TensorProto.DataType.Name(element)
     return TensorFacts(
         name,
-        _NUMPY_NAMES.get(dtype, dtype.lower()),
+        _NAMES.get(dtype, dtype.lower()),
         tuple(
             dim.dim_value if dim.HasField("dim_value") else _text(dim.dim_param) or -1
             for dim in value.type.tensor_type.shape.dim

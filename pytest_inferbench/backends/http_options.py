@@ -49,7 +49,7 @@ _OURS = frozenset(
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 
 TEXTS_TO_VECTORS: Signature = (
-    (TensorSpec("input", "object", ("batch",)),),
+    (TensorSpec("input", "string", ("batch",)),),
     (TensorSpec("embedding", "float32", ("batch", "width")),),
 )
 """What every OpenAI embeddings service takes and gives, where nobody says otherwise."""
@@ -179,7 +179,7 @@ def contradiction(told: Signature, known: Signature) -> str:
             return f"its {kind} are {sorted(by_name)}, not {sorted(spec.name for spec in ours)}"
         for spec in ours:
             other = by_name[spec.name]
-            if np.dtype(other.dtype) != np.dtype(spec.dtype) or not _can_agree(spec, other):
+            if other.dtype != spec.dtype or not _can_agree(spec, other):
                 return f"it has {other}, not {spec}"
     return ""
 
@@ -197,7 +197,7 @@ def _can_agree(one: TensorSpec, other: TensorSpec) -> bool:
 
 def _spec(told: Mapping[str, Any]) -> TensorSpec:
     name, dtype, shape = told["name"], str(told["dtype"]), told.get("shape")
-    dtype = "object" if dtype in {"str", "string", "object"} else np.dtype(dtype).name
+    dtype = "string" if dtype in {"str", "string", "object"} else np.dtype(dtype).name
     if not isinstance(name, str) or not name:
         raise ValueError(f"the name {name!r}")
     if shape is None:

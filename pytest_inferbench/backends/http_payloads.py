@@ -25,6 +25,7 @@ from pytest_inferbench.backends.http_tensors import (
     check_shape,
     from_bytes,
     from_json,
+    kept_in,
     to_base64,
     to_bytes,
     to_json,
@@ -84,7 +85,8 @@ def openai_body(inputs: Arrays, model: str, encoding_format: str) -> Body:
     name = _only(inputs, "an OpenAI embeddings request")
     array = inputs[name]
     tokens = array.dtype.kind in "iu" and array.ndim in {1, 2}
-    texts = array.dtype.kind in "OU" and array.ndim < 2 and all(type(t) is str for t in array.flat)
+    flat = array.reshape(-1).tolist() if array.dtype.kind in "OU" else [None]
+    texts = array.ndim < 2 and all(type(each) is str for each in flat)
     if not (tokens or texts):
         raise cannot_send(
             f"input {name!r} ({array.dtype} of shape {array.shape}) is neither texts nor tokens",
@@ -214,7 +216,7 @@ def _from_openai(
         raise UnreadableError("its vectors differ in length")
     width = spec.shape[-1] if spec.shape else 0
     known = vectors[0].size if vectors else width if isinstance(width, int) and width > 0 else 0
-    stacked = np.stack(vectors) if vectors else np.empty((0, known), spec.dtype)
+    stacked = np.stack(vectors) if vectors else np.empty((0, known), kept_in(spec))
     return {spec.name: stacked}
 
 
@@ -226,7 +228,7 @@ def _vector(value: Any, spec: TensorSpec) -> Array:
             raise UnreadableError(f"an embedding is not base64: {error}") from error
         if len(content) % 4:
             raise UnreadableError(f"an embedding of {len(content)} bytes is not float32")
-        return np.frombuffer(content, "<f4").astype(spec.dtype)
+        return np.frombuffer(content, "<f4").astype(kept_in(spec))
     array = from_json(value, spec) if isinstance(value, list) else None
     if array is None or array.ndim != 1:
         raise UnreadableError("an embedding is neither a list of numbers nor base64")
@@ -256,9 +258,9 @@ def _from_raw(
     offset = 0
     for name, dtype, shape in parts:
         spec = specs[name]
-        if dtype != wire_dtype(name, np.dtype(spec.dtype)):
+        if dtype != wire_dtype(name, kept_in(spec)):
             raise UnreadableError(f"output {name!r} is {dtype}, not {spec.dtype}")
-        size = _product(name, shape) * np.dtype(spec.dtype).itemsize
+        size = _product(name, shape) * kept_in(spec).itemsize
         arrays[name] = from_bytes(content[offset : offset + size], spec, shape)
         offset += size
     if offset != len(content):

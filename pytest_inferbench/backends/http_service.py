@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from pytest_inferbench.backends import http_payloads as payloads
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.backends.http_connection import Connections
 from pytest_inferbench.backends.http_greeting import bad_status, greet, signature_of
 from pytest_inferbench.backends.http_options import read_options
-from pytest_inferbench.backends.http_tensors import UnreadableError
+from pytest_inferbench.backends.http_tensors import UnreadableError, as_text
 from pytest_inferbench.backends.http_timings import Call, Timings, server_share
 from pytest_inferbench.errors import InferbenchError
 
@@ -73,17 +71,9 @@ class HttpService(Backend):
             **self._timings.as_fields(),
         }
 
-    def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Take text of numpy's fixed width too: a worker is sent no objects."""
-        texts = {
-            name: array.astype(object)
-            for name, array in inputs.items()
-            if isinstance(array, np.ndarray) and array.dtype.kind == "U"
-        }
-        return super()._checked({**inputs, **texts})
-
     def _body(self, inputs: dict[str, Array]) -> payloads.Body:
         chosen = self._options
+        inputs = {name: as_text(name, array) for name, array in inputs.items()}
         if chosen.style == "openai":
             return payloads.openai_body(inputs, chosen.model, chosen.encoding_format)
         if chosen.encoding == "image":

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_inferbench.backends.contract import Array, TensorSpec
+from pytest_inferbench.backends.contract import CARRIERS, Array, TensorSpec
 from pytest_inferbench.errors import InferbenchError
 
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -34,6 +34,25 @@ class UnreadableError(ValueError):
 def cannot_send(message: str, hint: str) -> InferbenchError:
     """Return the error for inputs that have no place in a request."""
     return InferbenchError("IB-389", message, hint)
+
+
+def kept_in(spec: TensorSpec) -> np.dtype[Any]:
+    """Return the dtype of the arrays of an input or output; text is numpy's own."""
+    return np.dtype(CARRIERS.get(spec.dtype, spec.dtype))
+
+
+def as_text(name: str, array: Array) -> Array:
+    """Return text that came as bytes as text, and anything else as it is.
+
+    Raises:
+        InferbenchError: It is no UTF-8 (IB-389).
+    """
+    if array.dtype.kind != "S":
+        return array
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise cannot_send(f"tensor {name!r} holds bytes that are no UTF-8", str(error)) from error
 
 
 def wire_dtype(name: str, dtype: np.dtype[Any]) -> str:
@@ -87,7 +106,7 @@ def from_json(value: Any, spec: TensorSpec) -> Array:
     """
     if not isinstance(value, dict):
         return _from_lists(value, spec, None)
-    declared = "str" if _is_text(spec) else str(np.dtype(spec.dtype).name)
+    declared = "str" if spec.dtype == "string" else kept_in(spec).name
     if value.get("dtype", declared) != declared:
         raise UnreadableError(f"output {spec.name!r} is {value['dtype']!r}, not {declared}")
     shape = value.get("shape")
@@ -104,7 +123,7 @@ def from_json(value: Any, spec: TensorSpec) -> Array:
 
 def from_bytes(content: bytes, spec: TensorSpec, shape: Any) -> Array:
     """Return the array of little-endian bytes; without a shape, of the declared one."""
-    dtype = np.dtype(spec.dtype)
+    dtype = kept_in(spec)
     if dtype.name not in _NUMBERS | _COMPLEX:
         raise UnreadableError(f"output {spec.name!r} is {dtype}, which is not sent as bytes")
     if len(content) % dtype.itemsize:
@@ -136,10 +155,6 @@ def _name_of(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _is_text(spec: TensorSpec) -> bool:
-    return np.dtype(spec.dtype).kind in "OU"
-
-
 def _from_lists(value: Any, spec: TensorSpec, shape: Any) -> Array:
     flat, nested = _flatten(value, spec)
     array = _typed(flat, spec)
@@ -168,9 +183,10 @@ def _flatten(value: Any, spec: TensorSpec) -> tuple[list[Any], list[int]]:
 
 
 def _typed(flat: list[Any], spec: TensorSpec) -> Array:
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind in "OU":
-        return _of_types(flat, spec, {str}, np.dtype(object))
+    dtype = kept_in(spec)
+    if spec.dtype == "string":
+        # As wide as the longest: a frame of a worker's carries no objects.
+        return np.array(_of_types(flat, spec, {str}, np.dtype(object)).tolist(), dtype)
     if dtype.kind == "b":
         return _of_types(flat, spec, {bool}, dtype)
     if dtype.kind == "f":

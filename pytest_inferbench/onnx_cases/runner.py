@@ -20,7 +20,7 @@ from pytest_inferbench.onnx_cases.outcomes import (
     fell_back,
     one_line,
 )
-from pytest_inferbench.onnx_cases.tensors import Mismatch, compare
+from pytest_inferbench.onnx_cases.tensors import Mismatch, cannot_compare, compare
 from pytest_inferbench.worker.protocol import pack_samples
 
 if TYPE_CHECKING:
@@ -164,6 +164,10 @@ def _outcome(case: Case, reply: Reply) -> Outcome:
         return Outcome(Kind.UNSUPPORTED, elsewhere)
     if "error" in fields:
         return ended_early(fields["stage"], fields["error"])
+    types = {type_name for each in case.sets for type_name in each.types.values()}
+    unreadable = "; ".join(filter(None, map(cannot_compare, sorted(types))))
+    if unreadable:
+        return Outcome(Kind.UNSUPPORTED, f"by the harness: {unreadable}")
     mismatches: dict[str, Mismatch] = {}
     for number, each in enumerate(case.sets):
         for name, expected in each.expected.items():

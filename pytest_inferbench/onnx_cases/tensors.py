@@ -34,6 +34,18 @@ def packed(value: Any) -> tuple[Array, str]:
     return np.ascontiguousarray(array).view(carrier).reshape(array.shape), name
 
 
+def cannot_compare(type_name: str) -> str:
+    """Return why values of a type cannot be compared here; empty where they can."""
+    if _is_plain(type_name) or type_name == "bfloat16":
+        return ""
+    try:
+        import ml_dtypes
+    except ImportError:
+        return f"{type_name} cannot be read: ml_dtypes is not installed (a newer onnx brings it)"
+    lacks = f"{type_name} cannot be read: ml_dtypes {ml_dtypes.__version__} does not know it"
+    return "" if hasattr(ml_dtypes, type_name) else lacks
+
+
 @dataclass(frozen=True)
 class Mismatch:
     """How an output differs from what was expected.
@@ -85,10 +97,22 @@ def _wide(array: Array) -> type[np.generic]:
 
 def _numbers(carrier: Array, type_name: str) -> Array:
     """Return what a carrier's integers stand for."""
-    import ml_dtypes  # comes with onnx
-
-    if type_name in _CARRIERS or not hasattr(ml_dtypes, type_name):
+    if _is_plain(type_name):
         return carrier
+    if type_name == "bfloat16":  # the upper half of a float32
+        wide = carrier.astype(np.uint32) << np.uint32(16)
+        return np.asarray(wide, np.uint32).view(np.float32)
+    import ml_dtypes
 
     values: Array = carrier.view(getattr(ml_dtypes, type_name)).astype(np.float32)
     return values
+
+
+def _is_plain(type_name: str) -> bool:
+    """Whether an array or carrier of a type holds its values as they are."""
+    if type_name in _CARRIERS or type_name == TEXT:
+        return True
+    try:
+        return np.dtype(type_name).isbuiltin == 1  # ml_dtypes' are known by name once imported
+    except TypeError:
+        return False

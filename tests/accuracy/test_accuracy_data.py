@@ -240,6 +240,19 @@ def test_made_up_samples_follow_the_specification_and_the_seed():
     assert samples_sha256(samples[:1]) != samples_sha256(samples[1:2])
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_what_numpy_has_no_type_for_is_made_up_in_its_carrier(known):
+    if known:
+        import ml_dtypes  # noqa: F401  # numpy then knows the names, and must not be believed
+    specs = [Spec("b", "bfloat16", (500,)), Spec("i", "int4", (500,)), Spec("u", "uint4", (500,))]
+    (sample,) = random_inputs(specs, 1, seed=1)
+    assert [each.dtype.name for each in sample.values()] == ["uint16", "int8", "uint8"]
+    numbers = (sample["b"].astype(np.uint32) << np.uint32(16)).view(np.float32)
+    assert abs(numbers.mean()) < 0.2
+    assert 0.8 < numbers.std() < 1.2
+    assert set(sample["i"]) == set(sample["u"]) == {0, 1}
+
+
 def test_the_hash_of_samples_sees_names_types_shapes_and_borders():
     x = np.arange(6, dtype=np.int32)
     different = [
@@ -267,7 +280,10 @@ def test_the_hash_of_samples_sees_names_types_shapes_and_borders():
         (Spec("x", "float32", ("n", 3)), {"x": [0, 3]}, "free axes"),
         (Spec("x", "float32", (1, 3)), {"z": [1, 3]}, "'z', which is no input"),
         (Spec("x", "string", (1, 3)), {}, "no values can be made up"),
-        (Spec("x", "bfloat16", (1, 3)), {}, "no values can be made up"),
+        (Spec("x", "float8_e4m3fn", (1, 3)), {}, "'x' is of type 'float8_e4m3fn'"),
+        (Spec("x", "float8_e5m2", (1, 3)), {}, "'x' is of type 'float8_e5m2'"),
+        (Spec("x", "complex64", (1, 3)), {}, "no values can be made up"),
+        (Spec("x", "sequence_type", ()), {}, "no values can be made up"),
     ],
 )
 def test_what_cannot_be_made_up_names_the_key(spec, shapes, message):

@@ -59,7 +59,7 @@ def test_initializers_among_the_inputs_are_no_inputs(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
     facts = inspect(tmp_path / "m.onnx")
     assert facts.inputs == (TensorFacts("x", "bfloat16", ()),)
-    assert facts.outputs == (TensorFacts("y", "object", (-1, 3)),)
+    assert facts.outputs == (TensorFacts("y", "string", (-1, 3)),)
 
 
 def test_external_data_is_hashed_and_counted(split_detector: Path) -> None:

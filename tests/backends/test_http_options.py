@@ -102,7 +102,7 @@ def test_a_signature_is_read_in_every_spelling():
         "outputs": [{"name": "y", "dtype": "float32", "shape": [1, "n", -1, None]}],
     }
     (x,), (y,) = read_signature(told, "it")
-    assert (x.dtype, x.shape) == ("object", None)
+    assert (x.dtype, x.shape) == ("string", None)
     assert y.shape == (1, "n", -1, -1)
     assert read_signature({"status": "ok"}, "it") is None
 

@@ -27,12 +27,18 @@ WITH_COMPLEX = st.sampled_from([*REALS, "complex64", "complex128"]).flatmap(
     lambda dtype: drawn.arrays(dtype, SHAPES)
 )
 NAMES = st.text(min_size=1, max_size=8)
-TEXTS = drawn.arrays(object, SHAPES, elements=st.text(max_size=5), fill=st.nothing())
+# numpy's own text takes a zero at the end for padding
+ONE_TEXT = st.text(max_size=5).filter(lambda text: not text.endswith("\0"))
+TEXTS = drawn.arrays(object, SHAPES, elements=ONE_TEXT, fill=st.nothing())
+
+
+def dtype_of(array):
+    return "string" if array.dtype.kind in "OSU" else array.dtype.name
 
 
 def specs(arrays, known=True):
     return [
-        TensorSpec(name, each.dtype.name, each.shape if known else None)
+        TensorSpec(name, dtype_of(each), each.shape if known else None)
         for name, each in arrays.items()
     ]
 
@@ -49,7 +55,11 @@ def answered(body, outputs, style="infer"):
 
 
 def same(found, expected, bits=True):
-    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    if dtype_of(expected) == "string":
+        assert found.dtype.kind == "U", "what a worker can send"
+    else:
+        assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
     np.testing.assert_array_equal(found, expected)
     if bits and expected.dtype.kind != "O":
         assert found.tobytes() == expected.tobytes()
@@ -131,7 +141,7 @@ JSON_VALUES = st.recursive(
 
 @given(
     st.sampled_from(["infer", "embed", "openai"]),
-    st.sampled_from([*REALS, "complex64", "object"]),
+    st.sampled_from([*REALS, "complex64", "string"]),
     st.sampled_from([None, (), (2,), ("n", -1), (0, "n", 3)]),
     JSON_VALUES,
 )
@@ -146,7 +156,7 @@ def test_whatever_json_says_is_an_array_as_declared_or_unreadable(style, dtype, 
         found = payloads.read_answer(content, headers, [spec], style, 1).arrays["x"]
     except UnreadableError:
         return
-    assert found.dtype == np.dtype(dtype)
+    assert dtype_of(found) == dtype
     if shape is not None:
         assert found.ndim == len(shape)
 

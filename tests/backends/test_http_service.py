@@ -70,6 +70,12 @@ def models(tmp_path_factory):
             [("embedding", f, ["batch", 8])],
             [onnx.numpy_helper.from_array(table, "table")],
         ),
+        "same": save(
+            folder / "same.onnx",
+            [helper.make_node("Identity", ["x"], ["y"])],
+            [("x", TensorProto.STRING, ["n"])],
+            [("y", TensorProto.STRING, ["n"])],
+        ),
         "table": table,
         "detector": DETECTOR,
     }
@@ -204,7 +210,7 @@ def test_openai_embeds_texts_and_tokens(connect, models, encoding_format):
     path = "/v1/embeddings"
     for more in ({}, {"signature": signature}):
         backend = connect("tokens", path, **options, **more)
-        for given in (np.array(texts), np.array(texts, object)):
+        for given in (np.array(texts), np.array(texts, object), np.char.encode(texts, "utf-8")):
             found = backend.infer({"input": given})["embedding"]
             np.testing.assert_allclose(found, expected, rtol=1e-6)
             assert found.dtype == np.float32
@@ -357,3 +363,16 @@ def test_through_a_worker_it_opens_infers_and_samples(serve):
         worker.call("open", fields)
         texts = {"input": np.array(["one", "two and more"])}
         assert worker.call("infer", {}, texts).arrays["embedding"].shape == (2, 8)
+
+
+@pytest.mark.parametrize("texts", [["", "ä", "a longer text"], [""], []])
+def test_text_goes_through_a_worker_and_comes_back(serve, texts):
+    with launch(modules=[ADAPTER]) as worker:
+        fields = {"backend_module": ADAPTER, "artifact": serve("same") + "/infer"}
+        opening = worker.call("open", fields).fields
+        assert [each["dtype"] for each in opening["inputs"]] == ["string"]
+        given = np.array(texts, np.str_)
+        found = worker.call("infer", {}, {"x": given}).arrays["y"]
+        assert (found.dtype.kind, found.tolist()) == ("U", texts)
+        encoded = {"x": np.array([text.encode() for text in texts], np.bytes_)}
+        assert worker.call("infer", {}, encoded).arrays["y"].tolist() == texts

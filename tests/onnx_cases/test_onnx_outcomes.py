@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -20,7 +22,7 @@ from pytest_inferbench.onnx_cases.outcomes import (
     fell_back,
     rule,
 )
-from pytest_inferbench.onnx_cases.tensors import Mismatch, compare, packed
+from pytest_inferbench.onnx_cases.tensors import Mismatch, _numbers, cannot_compare, compare, packed
 
 KINDS = st.sampled_from(Kind)
 EARLIER = st.none() | st.builds(Earlier, st.none() | KINDS, st.just("rt 1.0"))
@@ -176,3 +178,51 @@ def test_shape_and_type_are_part_of_the_answer():
     assert "type" in compare(zeros, "float32", zeros.astype("f8"), "float64", 1, 1).text
     texts = np.array(["a", "b"])
     assert "1 of 2 texts" in compare(texts, "string", np.array(["a", "c"]), "string", 1, 1).text
+
+
+BLOCKED = """
+import sys
+sys.modules["ml_dtypes"] = None
+import numpy as np
+from types import SimpleNamespace as Some
+from pytest_inferbench.onnx_cases.index import DataSet
+from pytest_inferbench.onnx_cases.runner import _outcome
+
+def end(type_name, carrier):
+    array = np.array(["1", "2", "3"]) if carrier == "str" else np.arange(3, dtype=carrier)
+    sets = [DataSet({}, {"y": array}, {"y": type_name})]
+    reply = Some(fields={"types": {"y": type_name}}, arrays={"0/y": array.copy()})
+    return _outcome(Some(sets=sets, rtol=1e-3, atol=1e-7), reply)
+
+for each in sys.argv[1:]:
+    outcome = end(*each.split(":"))
+    print(outcome.kind.value, "|", outcome.detail)
+"""
+
+
+def test_without_ml_dtypes_only_what_needs_it_is_unsupported_and_says_so():
+    readable = ["float32:float32", "int64:int64", "int4:int8", "bfloat16:uint16", "string:str"]
+    needy = ["float8_e4m3fn:uint8", "float8_e5m2:uint8"]
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *readable, *needy],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert [kind.strip(" |") for kind, *_ in lines] == ["passed"] * 5 + ["unsupported"] * 2
+    for name, (_, detail) in zip(("float8_e4m3fn", "float8_e5m2"), lines[5:], strict=True):
+        assert detail.startswith(f"by the harness: {name} cannot be read: ml_dtypes is not inst")
+
+
+def test_a_type_that_ml_dtypes_does_not_know_cannot_be_compared():
+    assert "does not know it" in cannot_compare("float3_of_the_future")
+    assert cannot_compare("float8_e4m3fn") == ""
+
+
+@given(st.lists(st.integers(0, 0xFFFF), min_size=1))
+def test_bfloat16_reads_as_ml_dtypes_reads_it(bits):
+    carrier = np.array(bits, np.uint16)
+    theirs = carrier.view(ml_dtypes.bfloat16).astype(np.float32)
+    np.testing.assert_array_equal(_numbers(carrier, "bfloat16"), theirs)
