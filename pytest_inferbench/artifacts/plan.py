@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pytest_inferbench.errors import InferbenchError
 
-REVISION = 3
+REVISION = 4
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")
