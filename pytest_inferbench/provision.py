@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_inferbench.artifacts.plan import Recipe, Steps, artifact_key, steps_for
-from pytest_inferbench.backends.catalog import REFERENCE_BACKEND
+from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS, REFERENCE_BACKEND
 from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _OUTPUTS_FILE = "outputs.npz"
 _DRIVERS = ("nvidia_driver", "cuda_driver")
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def _environment_for(gate: Gate, cell: Cell, recipe: Recipe) -> str:
         return cell.environment
     for name in ("default", cell.environment):
         installed = gate.environments[name].distributions
-        if "onnx" in installed and not installed.keys().isdisjoint(_RUNTIMES):
+        if "onnx" in installed and not installed.keys().isdisjoint(ORT_DISTRIBUTIONS):
             return name
     raise InferbenchError(
         "IB-412",

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS
+from pytest_inferbench.backends.trt_flavour import DISTRIBUTIONS as TENSORRT_DISTRIBUTIONS
 from pytest_inferbench.errors import InferbenchError
 
 REVISION = 4
@@ -69,16 +71,7 @@ class Recipe:
 Steps = tuple[Recipe, ...]
 _Options = Mapping[str, object]
 _Versions = Mapping[str, str]
-_GRAPH = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-
-_TENSORRT = (
-    "tensorrt",
-    "tensorrt-cu12",
-    "tensorrt-cu13",
-    "tensorrt-rtx",
-    "tensorrt-rtx-cu13-bindings",
-    "tensorrt-rtx-cu13-libs",
-)
+_GRAPH = ("onnx", *ORT_DISTRIBUTIONS)
 
 
 def steps_for(
@@ -199,7 +192,7 @@ def _trt(precision: str, options: _Options, versions: _Versions) -> Steps:
             engine_parameters,
             place="target",
             file_name="model.plan",
-            keyed_by=_TENSORRT,
+            keyed_by=TENSORRT_DISTRIBUTIONS,
             calibrated=calibrator,
             on_device=True,
         ),

@@ -69,7 +69,14 @@ def device_marker(device: str) -> frozenset[str]:
     return frozenset({"cpu"} if device == "cpu" else () if device == "remote" else {"gpu"})
 
 
-_ORT = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+ORT_DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+)
+"""The packages of ONNX Runtime, which overwrite one another: one of them in each environment."""
+
 _ORT_ADAPTER = "pytest_inferbench.backends.ort:OnnxRuntime"
 _CPU_PRECISIONS = ("fp32", "fp16", "int8")
 _FOR_CUDA = MappingProxyType({"scheme": "cuda"})
@@ -104,7 +111,7 @@ def _ort(
 
 _GPU = ("onnxruntime-gpu",)
 _ALL = (
-    _ort("ort-cpu", "CPUExecutionProvider", "cpu", _ORT, "ort", _CPU_PRECISIONS),
+    _ort("ort-cpu", "CPUExecutionProvider", "cpu", ORT_DISTRIBUTIONS, "ort", _CPU_PRECISIONS),
     _ort("ort-cuda", "CUDAExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _FOR_CUDA),
     _ort(
         "ort-trt", "TensorrtExecutionProvider", "nvidia", _GPU, "ort-gpu", PRECISIONS, _FOR_TENSORRT
