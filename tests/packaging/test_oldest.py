@@ -12,7 +12,7 @@ from pytest_inferbench.settings.find import parse
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = ("ort", "coco", "dev")
-TOOLS = {"ruff", "mypy", "build"}  # what checks the code and is no part of what runs
+TOOLS = {"ruff", "mypy", "build", "hatchling"}  # what checks and packs, no part of what runs
 
 
 def lower_bounds():
