@@ -5,7 +5,6 @@ Takes pytest's items and reports and the gate; keeps the gate free of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -18,6 +17,7 @@ from pytest_inferbench.entry import gate_of
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.requirements import unmet
+from pytest_inferbench.settings.spelling import nearest
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -128,8 +128,8 @@ def _not_a_list(definition: pytest.Item, written: str) -> str:
 
 
 def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, 1)
-    hint = f"; nearest: {nearest[0]!r}" if nearest else f"; known: {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f"; nearest: {near!r}" if near else f"; known: {', '.join(known)}"
     return f"[IB-205] {definition.nodeid}: the inferbench marker names {name!r}{hint}"
 
 
