@@ -177,7 +177,8 @@ def _missing(info: BackendInfo, environment: EnvironmentFacts, device: str) -> l
 
 def _unsupported(info: BackendInfo, precision: str, model: ModelAxes) -> str | None:
     if precision not in info.precisions:
-        return f"no {precision} for {info.name} in this version (docs/backends.md)"
+        has = ", ".join(info.precisions) or "none"
+        return f"no {precision} for {info.name} in this version; it has {has} (docs/backends.md)"
     if info.source != "onnx" and info.source not in model.sources:
         return f"models.{model.name}.sources names no {info.source!r} (docs/settings.md)"
     return None
