@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from pytest_inferbench import provision, remote
 from pytest_inferbench.artifacts.cache import ArtifactCache
@@ -48,18 +45,9 @@ THERE = Recipe(
 
 
 @pytest.fixture
-def session(host, tmp_path, mark):
+def session(host, tmp_path, mark, save_net):
     """Make the gate of a new session."""
-    weight = np.random.default_rng(0).normal(0, 1, (64, 16)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "net.onnx")
+    save_net(tmp_path / "net.onnx")
     text = SETTINGS.format(
         ssh=host.ssh(), python=sys.executable, hardware=detect().cpu, cache=tmp_path / "there"
     )
