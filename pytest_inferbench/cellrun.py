@@ -42,6 +42,7 @@ class CellRun:
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
         self._beside: CellRun | None = None
+        self._nth_run = ""
 
     @property
     def task(self) -> Task:
@@ -138,7 +139,9 @@ class CellRun:
         most = len(self.launches) + missing + _EXTRA_RUNS
         with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
             while len(valid(self.launches)) < count and len(self.launches) < most:
+                self._nth_run = f"run {len(valid(self.launches)) + 1} of {count}: "
                 self.launches.append(launch_once(self, fields))
+        self._nth_run = ""
         return self.launches
 
     def open_fields(self) -> dict[str, Any]:
@@ -160,7 +163,7 @@ class CellRun:
 
     def waiting(self, what: str) -> Progress:
         """Return what is told how long something takes, and says so when it is long."""
-        return self.gate.progress(f"{self.cell}: {what}")
+        return self.gate.progress(f"{self.gate.nth(self.cell)}{self.cell}: {self._nth_run}{what}")
 
     def close(self) -> None:
         """Close the worker, and the reference's beside it, if they are open."""

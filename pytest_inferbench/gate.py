@@ -91,6 +91,7 @@ class Gate:
         self.hardware = hardware
         self.ledger = Ledger()
         self.comparisons = 1
+        self.order: tuple[str, ...] = ()
         self.notices: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
@@ -356,6 +357,12 @@ class Gate:
                 " in pytest's own Python",
                 "Leave the option out, or deselect the cells of that environment.",
             )
+
+    def nth(self, cell: Cell) -> str:
+        """Return which cell this is of those that the session runs, to begin a line with."""
+        if cell.id not in self.order:
+            return ""
+        return f"cell {self.order.index(cell.id) + 1} of {len(self.order)}: "
 
     def progress(self, what: str) -> Progress:
         """Return what is told how long an activity has taken, and says so when it is long."""

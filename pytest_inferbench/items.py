@@ -153,6 +153,8 @@ def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> No
         if (cell := cell_of(item)) and not _FRESH_WORKER_FIXTURES.isdisjoint(_fixtures(item))
     }
     gate.count_comparisons(timed.values())
+    run = [cell.id for item in items if (cell := cell_of(item)) and not cell.cannot_run]
+    gate.order = tuple(dict.fromkeys(run))
     if not hasattr(session.config, "workerinput"):
         items += [
             RequireItem.from_parent(session, name=text, nodeid=f"require::{text}", gate=gate)

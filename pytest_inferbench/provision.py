@@ -74,8 +74,9 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
         )
     # Graphs come before what is built of them on the device.
     here = [step for step in steps if not _is_built_there(gate, cell, step)]
-    for recipe in here:
-        made = _made(gate, cell, task, recipe, made, cache or gate.cache)
+    for number, recipe in enumerate(here, 1):
+        nth = f", step {number} of {len(steps)}" if len(steps) > 1 else ""
+        made = _made(gate, cell, task, recipe, made, cache or gate.cache, nth)
     if gate.environments[cell.environment].host is None:
         return made
     return _delivered(gate, cell, task, steps[len(here) :], made, anew=cache is not None)
@@ -91,10 +92,17 @@ def _source(task: Task, kind: str) -> Artifact:
 
 
 def _made(
-    gate: Gate, cell: Cell, task: Task, recipe: Recipe, source: Artifact, cache: ArtifactCache
+    gate: Gate,
+    cell: Cell,
+    task: Task,
+    recipe: Recipe,
+    source: Artifact,
+    cache: ArtifactCache,
+    nth: str,
 ) -> Artifact:
     """Return what a step makes of the one before it, built if this host has not built it yet."""
     environment = _environment_for(gate, cell, recipe)
+    what = f"{gate.nth(cell)}{_building(cell)}{nth}"
 
     def build(folder: Path) -> Mapping[str, object]:
         with gate.launch(environment, [recipe.module]) as worker:
@@ -102,14 +110,13 @@ def _made(
                 "build",
                 {**_build_fields(recipe, source.path), "output": str(folder / recipe.file_name)},
                 task.calibration if recipe.calibrated else {},
-                on_wait=gate.progress(
-                    f"building {cell.model} at {cell.precision} for {cell.backend}"
-                ),
+                on_wait=gate.progress(what),
             ).fields
         return facts
 
     key = _key(gate, cell, task, recipe, source.sha256)
-    cached = cache.get_or_build(key, _describe(cell, recipe), build)
+    waiting = gate.progress(f"{what}: another process does it")
+    cached = cache.get_or_build(key, _describe(cell, recipe), build, waiting)
     files = cached.meta["files"]
     return Artifact(
         str(cached.folder / recipe.file_name),
@@ -134,7 +141,8 @@ def _delivered(
         entry = there.send(file.parent, (file.name, *source.beside), describe)
         return str(entry.folder / file.name)
 
-    what = f"{cell.model} at {cell.precision} for {cell.backend}"
+    doing = _building(cell) if steps else f"sending {cell.model} for {cell.backend}"
+    what = f"{gate.nth(cell)}{doing}"
     with remote_cache(gate, cell.environment, what, [step.module for step in steps]) as there:
         made = replace(source, path="")  # not there yet
         for recipe in steps:
@@ -162,6 +170,10 @@ def _key(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source_sha256: str)
     return artifact_key(
         source_sha256, recipe, task.calibration_sha256 if recipe.calibrated else None, versions
     )
+
+
+def _building(cell: Cell) -> str:
+    return f"building {cell.model} at {cell.precision} for {cell.backend}"
 
 
 def _describe(cell: Cell, recipe: Recipe) -> dict[str, str]:
