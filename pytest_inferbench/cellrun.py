@@ -43,6 +43,7 @@ class CellRun:
         self._broken: InferbenchError | None = None
         self._beside: CellRun | None = None
         self._nth_run = ""
+        self._renewed = False
 
     @property
     def task(self) -> Task:
@@ -134,13 +135,13 @@ class CellRun:
         missing = count - len(valid(self.launches))
         if missing <= 0:
             return self.launches
-        fields = self.open_fields()
+        self.open_fields()  # what must be built is built while others may work
         self.close()
         most = len(self.launches) + missing + _EXTRA_RUNS
         with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
             while len(valid(self.launches)) < count and len(self.launches) < most:
                 self._nth_run = f"run {len(valid(self.launches)) + 1} of {count}: "
-                self.launches.append(launch_once(self, fields))
+                self.launches.append(self._launched())
         self._nth_run = ""
         return self.launches
 
@@ -175,13 +176,42 @@ class CellRun:
 
     def _open(self) -> AnyWorker:
         if self._worker is None:
-            fields = self.open_fields()
             with self._once():
-                self._worker = self.new_worker()
-                reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
-                self._opened = reply.fields
+                try:
+                    self._start()
+                except InferbenchError as error:
+                    self.close()
+                    if not self._renew(error):
+                        raise
+                    self._start()
         assert self._worker is not None
         return self._worker
+
+    def _start(self) -> None:
+        fields = self.open_fields()
+        self._worker = self.new_worker()
+        reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
+        self._opened = reply.fields
+
+    def _launched(self) -> Launch:
+        try:
+            return launch_once(self, self.open_fields())
+        except InferbenchError as error:
+            if not self._renew(error):
+                raise
+            return launch_once(self, self.open_fields())
+
+    def _renew(self, error: InferbenchError) -> bool:
+        """Have another artifact, once, if the one that was kept is why the cell did not open."""
+        from pytest_inferbench.provision import renewed
+
+        if self._renewed or "artifact" not in vars(self):
+            return False
+        self._renewed = True
+        again = renewed(self.gate, self.cell, self.task, error)
+        if again is not None:
+            self.artifact = again
+        return again is not None
 
     @contextlib.contextmanager
     def _once(self, fatal: frozenset[str] | None = None) -> Iterator[None]:

@@ -93,6 +93,7 @@ class Gate:
         self.comparisons = 1
         self.order: tuple[str, ...] = ()
         self.notices: list[str] = []
+        self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
         self._tasks: dict[str, Task] = {}
@@ -363,6 +364,11 @@ class Gate:
         if cell.id not in self.order:
             return ""
         return f"cell {self.order.index(cell.id) + 1} of {len(self.order)}: "
+
+    def tell(self, notice: str) -> None:
+        """Say what happened, now and, with the report of the item that runs, at the end."""
+        self.told.append(notice)
+        self.say(notice)
 
     def progress(self, what: str) -> Progress:
         """Return what is told how long an activity has taken, and says so when it is long."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_inferbench.backends.catalog import PRECISIONS
-from pytest_inferbench.entry import gate_of
+from pytest_inferbench.entry import existing_gate, gate_of
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.requirements import unmet
@@ -244,12 +244,22 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     if cell is not None:
         concluded: Payload = item.stash.get(PAYLOAD, {})
         vars(report)["inferbench"] = {"cell": cell.id, **concluded}
+        vars(report)["inferbench_told"] = _taken(existing_gate(item.config))
     if call.excinfo is not None and isinstance(call.excinfo.value, InferbenchError):
         report.longrepr = f"{cell or item.nodeid}: {call.excinfo.value}"
 
 
+def _taken(gate: Gate | None) -> list[str]:
+    """Return what a gate has told since the last report, and have it forget that."""
+    told = gate.told if gate else []
+    taken, told[:] = list(told), []
+    return taken
+
+
 def note(gate: Gate, report: pytest.TestReport) -> None:
     """Enter a report in the ledger."""
+    told = vars(report).get("inferbench_told", ())
+    gate.notices += [notice for notice in told if notice not in gate.notices]
     if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # pytest-rerunfailures
         gate.ledger.run_again(report.nodeid, _reason(report), vars(report).get("inferbench"))
         return
