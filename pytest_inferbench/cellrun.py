@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +81,22 @@ class CellRun:
         return outputs
 
     def infer(self, sample: Sample) -> dict[str, Any]:
-        """Run one sample; the worker is opened on first use.
+        """Run one sample and return its outputs as numbers; the worker is opened on first use.
 
         Raises:
             InferbenchError: The input does not fit, or the worker failed.
         """
         worker = self._open()
         with self._once(FATAL):
-            return dict(worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays)
+            outputs = worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays
+        return self.as_numbers(outputs)
+
+    def as_numbers(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a worker of this cell answered, with numbers where it sent bits."""
+        from pytest_inferbench.accuracy.carried import as_numbers
+
+        declared = {spec["name"]: spec["dtype"] for spec in self.opened["outputs"]}
+        return {name: as_numbers(array, declared[name]) for name, array in outputs.items()}
 
     def examine(self, check: str, samples: Sequence[Sample], **fields: Any) -> list[str]:
         """Have the worker examine its open backend; return the faults that it found."""

@@ -1,13 +1,18 @@
-"""A cell at work, with real workers: what is said while it takes long."""
+"""A cell at work, with real workers: what it gives, and what is said while it takes long."""
 
 from __future__ import annotations
 
 import re
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pytest_inferbench import progress
+from pytest_inferbench.conformance.contract import Contract
 from pytest_inferbench.gate import Gate
+from pytest_inferbench.handles import Similarity
 
 SETTINGS = """
 cache = "cache"
@@ -82,3 +87,40 @@ def test_a_cell_that_the_session_does_not_run_has_no_number(gate):
     gate.order = (gate.cells[1].id,)
     assert gate.nth(gate.cells[0]) == ""
     assert gate.nth(gate.cells[1]) == "cell 1 of 1: "
+
+
+@pytest.fixture
+def bfloat16_gate(tmp_path):
+    """A session of one model that gives its product as bfloat16."""
+    weight = np.random.default_rng(0).normal(0, 1, (64, 16)).astype(np.float32)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Cast", ["z"], ["y"], to=TensorProto.BFLOAT16),
+        ],
+        "net",
+        [value("x", TensorProto.FLOAT, ["n", 64])],
+        [value("y", TensorProto.BFLOAT16, ["n", 16])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "net.onnx")
+    (tmp_path / "inferbench.toml").write_text(SETTINGS)
+    gate = Gate.from_folder(tmp_path)
+    yield gate, weight
+    gate.close()
+
+
+def test_bfloat16_outputs_are_compared_as_numbers(bfloat16_gate):
+    gate, weight = bfloat16_gate
+    run = gate.run_of(gate.cells[0])
+    for sample, outputs in zip(run.inputs, run.outputs, strict=True):
+        assert outputs["y"].dtype == np.float32
+        np.testing.assert_allclose(outputs["y"], sample["x"] @ weight, rtol=2**-7)
+    for kept, outputs in zip(gate.reference_of("net").outputs, run.outputs, strict=True):
+        np.testing.assert_array_equal(kept["y"], outputs["y"])
+    compared = Similarity(run).result
+    assert compared.cosine == 1.0
+    assert compared.worst.null.max < 0.9, "as bits, any two outputs are alike"
+    assert Contract(run).batches() == []

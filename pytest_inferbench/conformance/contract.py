@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_inferbench.cellrun import FATAL
-from pytest_inferbench.conformance.probes import ROUNDING, Probe, elementwise
+from pytest_inferbench.conformance.probes import ROUNDING, STEP, Probe, elementwise
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Contract:
                 got = together[name][start : start + count]
                 if got.shape != alone.shape:
                     faults.append(f"{name} has shape {together[name].shape} for {sum(rows)} rows")
-                elif (error := relative_error(alone, got)) > self._rounding:
+                elif (error := relative_error(alone, got)) > self._rounding_of(name):
                     faults.append(f"sample {number} in a batch: {name} {off_by(error)}")
             start += count
         return faults
@@ -180,6 +180,10 @@ class Contract:
     @property
     def _rounding(self) -> float:
         return ROUNDING[self._run.cell.precision]
+
+    def _rounding_of(self, output: str) -> float:
+        declared = {spec["name"]: spec["dtype"] for spec in self._run.opened["outputs"]}
+        return max(self._rounding, STEP.get(declared[output], 0.0))
 
     def _batchable(self) -> Sequence[Sample]:
         opened = self._run.opened
