@@ -1,7 +1,7 @@
 """What is installed where: takes settings and hardware, gives facts about each environment.
 
 Reads distribution metadata, by a bounded command where it is another interpreter or another host;
-imports no runtime. A host that does not answer costs its own cells and nothing else.
+imports no runtime. One that does not answer costs its own cells and nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_inferbench.hardware import Hardware
+    from pytest_inferbench.matrix import Cell
     from pytest_inferbench.settings.schema import EnvironmentSettings, Settings
 
 _ALSO_RECORDED = ("numpy", "onnx", "nncf")
@@ -36,9 +37,6 @@ def environment_facts(
         settings: What declares them.
         hardware: This host's devices.
         wanted: The distributions that backends need.
-
-    Raises:
-        InferbenchError: An interpreter on this host is none (IB-203).
     """
     names = sorted({*wanted, *_ALSO_RECORDED})
     default = EnvironmentFacts(
@@ -68,6 +66,15 @@ def send_facts(environments: Iterable[EnvironmentFacts], parcel: dict[str, Any])
 def facts_sent(parcel: Mapping[str, Any]) -> tuple[EnvironmentFacts, ...]:
     """Return what `send_facts` put there; nothing where it did not."""
     return tuple(EnvironmentFacts(**plain) for plain in parcel.get(_PARCEL, ()))
+
+
+def misdeclared(environments: Mapping[str, EnvironmentFacts], cells: Iterable[Cell]) -> str:
+    """Return what the settings say wrongly of where cells are to run; empty if nothing."""
+    names = dict.fromkeys(cell.environment for cell in cells)
+    faults = [
+        environments[name].unreachable or "" for name in names if environments[name].misdeclared
+    ]
+    return "\n".join(faults)
 
 
 def check_hardware(
@@ -110,10 +117,11 @@ def _declared(
     try:
         found = _asked(name, environment, names)
     except InferbenchError as error:
-        if environment.ssh is None:
-            raise
         why = f"[{error.code}] {error.message}. {error.hint}"
-        return dataclasses.replace(facts, distributions={}, gpus=(), facts={}, unreachable=why)
+        silent = dataclasses.replace(facts, distributions={}, unreachable=why)
+        if environment.ssh is None:
+            return dataclasses.replace(silent, misdeclared=True)
+        return dataclasses.replace(silent, gpus=(), facts={})
     facts = dataclasses.replace(
         facts,
         distributions=found["distributions"],

@@ -5,7 +5,7 @@ Takes pytest's items and reports and the gate; keeps the gate free of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pytest
 
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.entry import existing_gate, gate_of
+from pytest_inferbench.environments import misdeclared
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.requirements import unmet
@@ -142,7 +143,13 @@ def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
 
 
 def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Order the selected items in place, and add the requirements at the end."""
+    """Order the selected items in place, and add the requirements at the end.
+
+    Raises:
+        pytest.UsageError: A selected cell is to run in a Python that is none (IB-203).
+    """
+    if not hasattr(session.config, "workerinput"):
+        refuse_misdeclared(gate, filter(None, map(cell_of, items)))
     kept, stood_for = _one_for_each_that_cannot_run(_without_empty(items))
     if stood_for:
         session.config.hook.pytest_deselected(items=stood_for)
@@ -160,6 +167,18 @@ def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> No
             RequireItem.from_parent(session, name=text, nodeid=f"require::{text}", gate=gate)
             for text in gate.options.require
         ]
+
+
+def refuse_misdeclared(gate: Gate, selected: Iterable[Cell]) -> None:
+    """End the run where the settings say wrongly in which Python selected cells are to run.
+
+    A process of a parallel session cannot end it: the controller does, told what was collected.
+
+    Raises:
+        pytest.UsageError: IB-203.
+    """
+    if fault := misdeclared(gate.environments, selected):
+        raise pytest.UsageError(fault)
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
