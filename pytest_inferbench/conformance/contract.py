@@ -43,6 +43,19 @@ class Contract:
     def __init__(self, run: CellRun) -> None:
         self._run = run
 
+    def repeats(self) -> list[str]:
+        """The same input twice gives the same output, to the bit, and something at all."""
+        import numpy as np
+
+        sample = self._run.inputs[0]
+        first, second = self._run.infer(sample), self._run.infer(sample)
+        faults = [f"{name} is empty" for name, array in first.items() if array.size == 0]
+        return faults + [
+            f"{name} is another the second time"
+            for name, array in first.items()
+            if not np.array_equal(array, second[name], equal_nan=array.dtype.kind in "fc")
+        ]
+
     def layouts(self) -> list[str]:
         """Strided, reversed and read-only inputs give the outputs of plain ones."""
         return self._run.examine("layouts", self._samples)
