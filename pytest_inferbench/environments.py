@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_inferbench.hardware import Hardware
-    from pytest_inferbench.matrix import Cell
     from pytest_inferbench.settings.schema import EnvironmentSettings, Settings
 
 _ALSO_RECORDED = ("numpy", "onnx", "nncf")
 _PARCEL = "inferbench_environments"
+_MEMORY_SHARE = 0.8
 _HERE_S = 60.0
 _THERE_S = 30.0
 
@@ -68,13 +69,10 @@ def facts_sent(parcel: Mapping[str, Any]) -> tuple[EnvironmentFacts, ...]:
     return tuple(EnvironmentFacts(**plain) for plain in parcel.get(_PARCEL, ()))
 
 
-def misdeclared(environments: Mapping[str, EnvironmentFacts], cells: Iterable[Cell]) -> str:
-    """Return what the settings say wrongly of where cells are to run; empty if nothing."""
-    names = dict.fromkeys(cell.environment for cell in cells)
-    faults = [
-        environments[name].unreachable or "" for name in names if environments[name].misdeclared
-    ]
-    return "\n".join(faults)
+def misdeclared(environments: Mapping[str, EnvironmentFacts], needed: Iterable[str]) -> str:
+    """Return what the settings say wrongly of the environments needed; empty if nothing."""
+    wrong = (environments[name] for name in dict.fromkeys(needed) if environments[name].misdeclared)
+    return "\n".join(facts.unreachable or "" for facts in wrong)
 
 
 def check_hardware(
@@ -99,6 +97,22 @@ def check_hardware(
             f" {host or 'this machine'} is {', '.join(ids)}",
             "Correct it; `inferbench doctor` prints what every environment's machine is.",
         )
+
+
+def most_memory_mib(facts: EnvironmentFacts) -> float | None:
+    """Return the memory a worker may take when the settings do not say: most of what is free.
+
+    Of another host it is most of what there is: what is free there was not asked a moment ago.
+    """
+    if facts.host is not None:
+        there = facts.facts.get("memory_mib", "")
+        return int(there) * _MEMORY_SHARE if there.isdecimal() else None
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    available = next(x for x in text.splitlines() if x.startswith("MemAvailable:"))
+    return int(available.split()[1]) / 1024 * _MEMORY_SHARE
 
 
 def _declared(

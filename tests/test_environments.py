@@ -58,8 +58,8 @@ def test_what_is_no_interpreter_here_is_a_fault_of_the_settings(python):
     cells = build_matrix([ModelAxes("net", ("ort-cpu", "openvino"), ("fp32",))], [default, other])
     there, here = cells
     assert other.unreachable in there.cannot_run
-    assert misdeclared(known, cells) == other.unreachable
-    assert misdeclared(known, [here]) == ""
+    assert misdeclared(known, [cell.environment for cell in cells]) == other.unreachable
+    assert misdeclared(known, [here.environment]) == ""
 
 
 def test_an_interpreter_without_numpy_can_run_nothing(tmp_path):
