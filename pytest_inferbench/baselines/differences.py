@@ -14,6 +14,8 @@ KINDS = ("machine", "packages", "artifact", "options")
 
 ABSENT = "absent"
 
+_SINGULAR = ("machine", "artifact")
+
 _ARTIFACT = "artifact"
 _OPTION = "option "
 # Whatever else an environment names is the version of a package, whose names nobody can list.
@@ -76,18 +78,28 @@ def differences(
     return tuple(sorted(found, key=lambda each: (KINDS.index(each.kind), each.name)))
 
 
-def by_kind(found: Iterable[Difference]) -> dict[str, str]:
-    """Return each kind that differs with its differences in one line, in the order of `KINDS`."""
+def lines_of(found: Iterable[Difference]) -> list[str]:
+    """Return a line for each kind that differs, in the order of `KINDS`."""
     grouped: dict[str, list[str]] = {}
     for each in found:
         # the artifact is the only one of its kind: its name is said already
         text = str(each).removeprefix(f"{_ARTIFACT} ") if each.kind == _ARTIFACT else str(each)
         grouped.setdefault(each.kind, []).append(text)
-    return {kind: ", ".join(grouped[kind]) for kind in KINDS if kind in grouped}
+    return [
+        f"{kind} {_verb([kind])}: {', '.join(grouped[kind])}" for kind in KINDS if kind in grouped
+    ]
 
 
-def kinds_that_differ(found: Sequence[Difference]) -> str:
-    """Return the kinds that differ in words: "the machine and packages"; empty when none does."""
-    kinds = [kind for kind in KINDS if any(each.kind == kind for each in found)]
-    named = [f"the {kind}" if kind in ("machine", "artifact") else kind for kind in kinds]
-    return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+def in_brief(found: Iterable[Difference]) -> str:
+    """Return which kinds differ, in words: "the machine and packages differ"; empty for none."""
+    there = {each.kind for each in found}
+    kinds = [kind for kind in KINDS if kind in there]
+    if not kinds:
+        return ""
+    named = [f"the {kind}" if kind in _SINGULAR else kind for kind in kinds]
+    all_but_last = ", ".join(named[:-1])
+    return f"{' and '.join(filter(None, [all_but_last, named[-1]]))} {_verb(kinds)}"
+
+
+def _verb(kinds: Sequence[str]) -> str:
+    return "differs" if len(kinds) == 1 and kinds[0] in _SINGULAR else "differ"

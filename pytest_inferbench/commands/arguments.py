@@ -34,14 +34,13 @@ def add_verb(
         examples: Whole commands; the first is the usual one.
         statuses: What each exit status means.
     """
-    plural = "s" if len(examples) > 1 else ""
-    example = f"example{plural}: " + f"\n{' ' * len(f'example{plural}: ')}".join(examples)
+    shown = "\n".join(f"example: {example}" for example in examples)
     listed = "\n".join(f"  {status}" for status in statuses)
     return to.add_parser(
         name,
         help=what,
         description=what[0].upper() + what[1:] + ".",
-        epilog=f"{example}\n\nexit status:\n{listed}",
+        epilog=f"{shown}\n\nexit status:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_inferbench.baselines.accepted import quoted
 from pytest_inferbench.baselines.diff import CasesChange, CellChange, Change
-from pytest_inferbench.baselines.differences import by_kind
+from pytest_inferbench.baselines.differences import lines_of
 from pytest_inferbench.baselines.listing import Listed, ListedCases
 from pytest_inferbench.baselines.prune import Removal
 from pytest_inferbench.baselines.schema import Acceptance
@@ -47,12 +47,21 @@ def _cells(row: Listed) -> list[str]:
 
 
 def _cases_lines(rows: Sequence[ListedCases]) -> list[str]:
+    table = _aligned(
+        [
+            [
+                row.cell,
+                counted(len(row.versions), "version"),
+                row.recorded,
+                f"{row.version}: " + ", ".join(f"{n} {kind}" for kind, n in row.counts.items()),
+                quoted(row.reason) if row.reason else NO_REASON,
+            ]
+            for row in rows
+        ]
+    )
     lines = ["  onnx-ops"] if rows else []
-    for row in rows:
-        counts = ", ".join(f"{count} {kind}" for kind, count in row.counts.items())
-        why = quoted(row.reason) if row.reason else NO_REASON
-        versions = counted(len(row.versions), "version")
-        lines.append(f"    {row.cell}  {versions}  {row.recorded}  {row.version}: {counts}  {why}")
+    for row, text in zip(rows, table, strict=True):
+        lines.append(f"    {text}")
         lines += [f"        unused: {row.unused}"] if row.unused else []
     return lines
 
@@ -75,17 +84,11 @@ def diff_lines(changes: Iterable[CellChange], cases: Iterable[CasesChange]) -> l
         for what, sessions in (("removed", change.removed), ("added", change.added)):
             lines += [f"  {what} {each.recorded}, {_why(each.reason)}" for each in sessions]
         lines += [f"  {acceptance(each)}" for each in change.accepted]
-        lines += [
-            f"  {kind} differ{_s(kind)}: {text}" for kind, text in by_kind(change.differs).items()
-        ]
+        lines += [f"  {text}" for text in lines_of(change.differs)]
         lines += [
             f"  {text}" for text in _aligned([_figure_cells(each) for each in change.figures])
         ]
     return lines + [_cases_change(each) for each in cases]
-
-
-def _s(kind: str) -> str:
-    return "" if kind.endswith("s") else "s"
 
 
 def _fate(change: CellChange) -> str:
@@ -122,9 +125,13 @@ def _cases_change(each: CasesChange) -> str:
         f"{kind} {old} -> {new}" if old != new else f"{kind} {new}"
         for kind, (old, new) in each.counts.items()
     )
+    total_old, total_new = (sum(both[i] for both in each.counts.values()) for i in (0, 1))
+    fate = f"{counted(each.moved, 'case')} ended otherwise"
+    if not total_old or not total_new:
+        fate = "no longer recorded" if total_old else "recorded for the first time"
     return (
-        f"onnx-ops, {each.cell} with {each.version} on {each.hardware}: {counts};"
-        f" {counted(each.moved, 'case')} ended otherwise; {_why(each.reason)}"
+        f"onnx-ops, {each.cell} with {each.version} on {each.hardware}: {counts}; {fate};"
+        f" {_why(each.reason)}"
     )
 
 
