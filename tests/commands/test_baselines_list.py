@@ -97,6 +97,14 @@ def test_other_files_are_no_baselines(project):
     assert project.run("list").returncode == 0
 
 
+def test_a_folder_that_is_none_is_not_taken_for_an_empty_one(project):
+    project.store.folder.write_text("a file")
+    done = project.run("list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "[IB-711]" in done.stderr
+    assert "cannot be read" in done.stderr
+
+
 def test_it_works_from_any_folder_of_the_project(project):
     path = project.record({"ort-cpu fp32": [project.session()]})
     below = project.path / "src/deep"
