@@ -148,8 +148,8 @@ def merge(existing: BaselineFile, additions: Sequence[Addition]) -> BaselineFile
         existing,
         cells={
             key: CellSessions(
-                sessions=_newest(sessions[key], MAX_SESSIONS),
-                accepted=_newest(accepted.get(key, ()), MAX_ACCEPTANCES),
+                sessions=newest(sessions[key], MAX_SESSIONS),
+                accepted=newest(accepted.get(key, ()), MAX_ACCEPTANCES),
             )
             for key in sorted(sessions)
         },
@@ -159,7 +159,8 @@ def merge(existing: BaselineFile, additions: Sequence[Addition]) -> BaselineFile
 _Dated = TypeVar("_Dated", Session, Acceptance)
 
 
-def _newest(dated: Iterable[_Dated], most: int) -> tuple[_Dated, ...]:
+def newest(dated: Iterable[_Dated], most: int) -> tuple[_Dated, ...]:
+    """Return the newest of what was recorded, each once, oldest first."""
     distinct = {msgspec.json.encode(each, order="sorted"): each for each in dated}
     # Of what was recorded in the same second any fixed order will do, so the text decides.
     ordered = sorted(distinct.items(), key=lambda item: (_time(item[1].recorded), item[0]))
