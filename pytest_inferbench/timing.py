@@ -110,8 +110,8 @@ class RunsHandle(Handle):
 
     def differs(self) -> Sequence[Difference] | None:
         """Return what is not as it was when the last session was recorded."""
-        if self._beside is not None:  # the other side is here, and says so itself
-            return None
+        if self._beside is not None:
+            return self._beside.differs()
         if not self._stored or not self._launches:
             return None
         last, now = self._stored[-1], new_session(self._run, self._launches, "", {})
