@@ -18,6 +18,7 @@ from pytest_inferbench.entry import gate_of
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.requirements import unmet
+from pytest_inferbench.settings.metrics import METRICS
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -31,7 +32,7 @@ CELL = "_inferbench_cell"
 """The fixture that is parametrized over cells."""
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
-_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
+_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", "energy"})
 
 
 def cell_of(item: pytest.Item) -> Cell | None:
@@ -103,6 +104,7 @@ def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
         "backends": gate.catalog,
         "precisions": PRECISIONS,
         "tasks": {"detection", "tensors"},
+        "budgets": METRICS,
     }
     wanted: dict[str, frozenset[str]] = {}
     for marker in definition.iter_markers("inferbench"):
@@ -135,9 +137,16 @@ def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
 
 def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
     axes = {"models": cell.model, "backends": cell.backend, "precisions": cell.precision}
+    budgets = wanted.get("budgets")
+    place = (cell.precision, cell.hardware)
+    if budgets is not None and not any(
+        gate.settings.budget(cell.model, metric, *place) for metric in budgets
+    ):
+        return False
     return all(
         (gate.model(cell).task if axis == "tasks" else axes[axis]) in names
         for axis, names in wanted.items()
+        if axis != "budgets"
     )
 
 
@@ -166,14 +175,14 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 
 
 def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
-    """A packaged test for a task that no model has is no test at all."""
+    """A packaged test for a task or a budget that no model has is no test at all."""
     return [
         item
         for item in items
         if not (
             CELL in _fixtures(item)
             and cell_of(item) is None
-            and any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+            and any({"tasks", "budgets"} & {*m.kwargs} for m in item.iter_markers("inferbench"))
         )
     ]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
-    from pytest_inferbench.timing import ColdStart, Latency, Memory
+    from pytest_inferbench.timing import ColdStart, Energy, Latency, Memory
 
 
 @pytest.fixture
@@ -132,6 +132,14 @@ def memory(_inferbench_run: CellRun) -> Memory:
     from pytest_inferbench.timing import Memory
 
     return Memory(_inferbench_run)
+
+
+@pytest.fixture
+def energy(_inferbench_run: CellRun) -> Energy:
+    """What the cell's device draws: `watts`, `joules_per_inference`."""
+    from pytest_inferbench.timing import Energy
+
+    return Energy(_inferbench_run)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ session to record. The statistics are in `judge/runs.py`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -96,6 +97,8 @@ class RunsHandle(Handle):
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
     ) -> Judgement:
+        if (unread := _unread(budget, launches)) is not None:
+            return unread
         runs = [Run(figures_of(launch)[budget.metric], launch.probe_ms) for launch in launches]
         gate, cell = self._run.gate, self._run.cell
         if budget.kind == "absolute":
@@ -172,6 +175,7 @@ class Latency(RunsHandle):
                 )
             },
             "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
+            **_device_figures(self._launches),
             "samples": sum(launch.samples for launch in self._launches),
             "runs": len(self._launches),
         }
@@ -181,7 +185,7 @@ class Memory(RunsHandle):
     """What the worker takes and whether it stops growing."""
 
     kind = "memory"
-    metrics = ("memory",)
+    metrics = ("memory", "device_memory")
 
     @property
     def peak_mib(self) -> float:
@@ -193,19 +197,73 @@ class Memory(RunsHandle):
         """The least growth of any run: what every run gained."""
         return min(launch.growth_mib for launch in self._launches)
 
+    @property
+    def device_peak_mib(self) -> float | None:
+        """The most memory held on the device: the median over the runs; None if not told."""
+        return _median_of(self._launches, "device_mib")
+
+    @property
+    def device_growth_mib(self) -> float | None:
+        """The least growth on the device of any run; None if not told."""
+        grown = [launch.device_growth_mib for launch in self._launches]
+        told = [mib for mib in grown if mib is not None]
+        return min(told) if told and len(told) == len(grown) else None
+
     def judgements(self) -> list[Judgement]:
-        """Judge the peak against its baseline and the growth against its limit."""
+        """Judge the peaks against their baselines and the growths against their limits."""
         judgements = super().judgements()
+        if not self._launches:
+            return judgements
         growth = self._budget("memory_growth")
-        if growth is not None and self._launches:
+        if growth is not None:
             judgements.append(judge_absolute(growth, self.growth_mib))
+        growth = self._budget("device_memory_growth")
+        if growth is not None and self.device_growth_mib is not None:
+            judgements.append(judge_absolute(growth, self.device_growth_mib))
+        elif growth is not None and growth.origin == "settings":
+            judgements.append(_not_read(growth, self._launches))
         return judgements
 
     def figures(self) -> dict[str, float]:
-        """Peak and growth."""
+        """Peaks and growths."""
         if not self._launches:
             return {}
-        return {"peak_mib": self.peak_mib, "growth_mib": self.growth_mib}
+        return {
+            "peak_mib": self.peak_mib,
+            "growth_mib": self.growth_mib,
+            **_told("device_peak_mib", self.device_peak_mib),
+            **_told("device_growth_mib", self.device_growth_mib),
+        }
+
+    def _budget(self, metric: str) -> Budget | None:
+        """A CPU has no memory of its own to be limited: `memory` is all there is."""
+        if metric.startswith("device_") and self._run.cell.device == "cpu":
+            return None
+        return super()._budget(metric)
+
+
+class Energy(RunsHandle):
+    """What the device draws while it is sampled, and for one inference."""
+
+    kind = "energy"
+    metrics = ("power", "energy")
+
+    @property
+    def watts(self) -> float | None:
+        """The mean power of the device: the median over the runs; None if it cannot be read."""
+        return _median_of(self._launches, "watts")
+
+    @property
+    def joules_per_inference(self) -> float | None:
+        """The energy of one inference: the median over the runs; None if it cannot be read."""
+        return _median_of(self._launches, "joules")
+
+    def figures(self) -> dict[str, float]:
+        """Power and energy, where they can be read."""
+        return {
+            **_told("watts", self.watts),
+            **_told("joules_per_inference", self.joules_per_inference),
+        }
 
 
 class ColdStart(RunsHandle):
@@ -222,6 +280,46 @@ class ColdStart(RunsHandle):
     def figures(self) -> dict[str, float]:
         """The cold start."""
         return {"cold_start_ms": self.median_ms} if self._launches else {}
+
+
+def _device_figures(launches: Sequence[Launch]) -> dict[str, float]:
+    """What the device told beside the latency."""
+    return {
+        **_told("watts", _median_of(launches, "watts")),
+        **_told("joules_per_inference", _median_of(launches, "joules")),
+        **_told("device_peak_mib", _median_of(launches, "device_mib")),
+    }
+
+
+def _told(name: str, value: float | None) -> dict[str, float]:
+    return {} if value is None else {name: value}
+
+
+def _median_of(launches: Sequence[Launch], attribute: str) -> float | None:
+    """The median over the runs; None unless every run has it."""
+    values = [getattr(launch, attribute) for launch in launches]
+    return statistics.median(values) if values and None not in values else None
+
+
+def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:
+    """A figure that some run lacks cannot be judged, and never passes for that."""
+    if all(budget.metric in figures_of(launch) for launch in launches):
+        return None
+    return _not_read(budget, launches)
+
+
+def _not_read(budget: Budget, launches: Sequence[Launch]) -> Judgement:
+    reasons = dict.fromkeys(launch.missing.get(budget.metric, "") for launch in launches)
+    reason = next(filter(None, reasons), "some runs could not read it")
+    return Judgement(
+        metric=budget.metric,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-660",
+        value=math.nan,
+        unit=budget.unit,
+        budget=budget.text,
+        detail=f"it cannot be read on this machine: {reason}",
+    )
 
 
 def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSessions:

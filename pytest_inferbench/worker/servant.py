@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from pytest_inferbench.backends.contract import Backend
 from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
+from pytest_inferbench.measure.watcher import Watcher
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
 
@@ -43,6 +44,7 @@ class Servant:
         self._depot: Depot | None = None
         self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
+        self._watched: Watcher | None = None
 
     def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Do what a verb says.
@@ -65,6 +67,7 @@ class Servant:
         return {
             "hello": self.hello,
             "build": self.build,
+            "watch": self.watch,
             "open": self.open,
             "infer": self.infer,
             "sample": self.sample,
@@ -115,6 +118,11 @@ class Servant:
         built: Fields = recipes.build(recipe, model, output, arrays)
         return {**built, "build_ms": _since_ms(started), "peak_mib": memory.peak_mib()}, {}
 
+    def watch(self, _arrays: Arrays, *, device: str, index: int = 0) -> Answer:
+        """Tell which device `sample` and `memory` watch, before anything is opened on it."""
+        self._watched = Watcher(device, index)
+        return {}, {}
+
     def open(
         self,
         _arrays: Arrays,
@@ -154,12 +162,17 @@ class Servant:
         warmup_ceiling_s: float = 5.0,
         max_calls: int = 1_000_000,
         packed: bool = False,
+        ours: Sequence[int] = (),
     ) -> Answer:
-        """Time the backend; with `packed`, the arrays are several inputs, taken in turn."""
+        """Time the backend; with `packed`, the arrays are several inputs, taken in turn.
+
+        `ours` are the pids of workers beside this one, which are no strangers.
+        """
         backend = self._open_backend()
         runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
         probe_before_ms = machine.probe_ms()
-        watch = machine.CpuWatch()
+        watch, watcher = machine.CpuWatch(ours=ours), self._watcher()
+        watcher.start(ours)
         samples = sampling.sample(
             runs,
             duration_s=duration_s,
@@ -168,13 +181,17 @@ class Servant:
             max_calls=max_calls,
             synchronize=backend.synchronize,
         )
+        seen = watcher.stop(samples.warmup_s)
         shares = watch.shares()
+        calls = samples.warmup_calls + len(samples.ns) * samples.calls_per_sample
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
             "probes_ms": [probe_before_ms, machine.probe_ms()],
             "steal_share": shares.steal,
             "other_share": shares.other,
+            "seen": seen.as_fields(),
+            "joules": seen.watts and seen.watts * seen.seconds / calls,
             "peak_mib": memory.peak_mib(),
             "ran": backend.describe(),
         }, {"ns": samples.ns}
@@ -182,13 +199,20 @@ class Servant:
     def memory(self, arrays: Arrays, *, calls: int = 0) -> Answer:
         """Tell resident and peak memory, and its growth over a number of calls."""
         growth_mib = 0.0
+        watcher = self._watcher()
+        held_mib = watcher.held_mib()
         if calls:
             growth_mib = memory.growth_mib(self._open_backend().prepare(arrays), calls)
+        now_mib = watcher.held_mib()
+        told = held_mib is not None and now_mib is not None
         return {
             "start_mib": self._start_mib,
             "rss_mib": memory.rss_mib(),
             "peak_mib": memory.peak_mib(),
             "growth_mib": growth_mib,
+            "device_mib": watcher.device_mib(),
+            "device_missing": watcher.why_no_device_memory(),
+            "device_growth_mib": (now_mib or 0.0) - (held_mib or 0.0) if told else None,
             "calls": calls,
         }, {}
 
@@ -316,6 +340,11 @@ class Servant:
 
             self._depot = Depot()
         return self._depot
+
+    def _watcher(self) -> Watcher:
+        if self._watched is None:
+            self._watched = Watcher()
+        return self._watched
 
     def _open_backend(self) -> Backend:
         if self._backend is None:
