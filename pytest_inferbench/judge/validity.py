@@ -72,7 +72,7 @@ def _throttled(latency: LatencySettings, seen: Mapping[str, Any]) -> Iterator[st
     share = seen.get("throttled_share", 0.0)
     if share > latency.most_disturbed:
         yield f"heat slowed the CPU for {share:.0%} of the time"
-    elif not share:  # kernels that count events alone do not say for how long
+    elif not share and latency.most_disturbed < 1:  # kernels that tell no time count events
         for cause, count in seen.get("throttle_events", {}).items():
             yield f"the machine was throttled {count} times meanwhile: {cause}"
 
