@@ -69,24 +69,37 @@ def read_conditions(root: Path = Path("/")) -> Conditions:
     )
 
 
-def jetson_gpu_mhz(root: Path) -> float | None:
-    """Return the clock of a Jetson's GPU; None where there is none."""
-    for folder in sorted(root.glob(f"{_GPU_LOAD}/*")):
-        if _JETSON_GPU.search(folder.name):
-            text = read(root, f"{_GPU_LOAD}/{folder.name}/cur_freq")
-            if text.isdecimal():
-                return int(text) / 1e6
-    return None
+class JetsonGpu:
+    """A Jetson's GPU and its alarms: where they stand is found once, for they are read often."""
 
+    def __init__(self, root: Path) -> None:
+        self._clock = next(
+            (
+                folder
+                for folder in sorted(root.glob(f"{_GPU_LOAD}/*"))
+                if _JETSON_GPU.search(folder.name) and read(folder, "cur_freq").isdecimal()
+            ),
+            None,
+        )
+        named = {
+            folder: read(folder, "type")
+            for folder in sorted(root.glob("sys/class/thermal/cooling_device*"))
+        }
+        self._alarms = {folder: name for folder, name in named.items() if "throttle-alert" in name}
 
-def throttle_alerts(root: Path) -> tuple[str, ...]:
-    """Return which of a Jetson's alarms hold clocks down now, by name."""
-    alerts = []
-    for folder in sorted(root.glob("sys/class/thermal/cooling_device*")):
-        name = read(folder, "type")
-        if "throttle-alert" in name and read(folder, "cur_state") not in ("", "0"):
-            alerts.append(name)
-    return tuple(dict.fromkeys(alerts))
+    def clock_mhz(self) -> float | None:
+        """Return its clock; None where there is none."""
+        text = read(self._clock, "cur_freq") if self._clock else ""
+        return int(text) / 1e6 if text.isdecimal() else None
+
+    def throttles(self) -> tuple[str, ...]:
+        """Return which alarms hold clocks down now, by name."""
+        raised = [
+            name
+            for folder, name in self._alarms.items()
+            if read(folder, "cur_state") not in ("", "0")
+        ]
+        return tuple(dict.fromkeys(raised))
 
 
 def _numbers(folders: list[Path], name: str) -> Iterator[int]:

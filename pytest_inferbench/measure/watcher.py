@@ -19,9 +19,8 @@ from typing import Any
 
 from pytest_inferbench.hardware.conditions import (
     Conditions,
-    jetson_gpu_mhz,
+    JetsonGpu,
     read_conditions,
-    throttle_alerts,
 )
 from pytest_inferbench.hardware.nvml import Gpu, own_mib, strangers_of
 from pytest_inferbench.hardware.rails import NONE_HERE as NO_RAILS
@@ -106,6 +105,7 @@ class Watcher:
         # On a Jetson the rails tell of the whole module, its CPUs included.
         with_rails = kind == "jetson" or (kind == "cpu" and bool(self._rapl.missing))
         self._rails: tuple[Rail, ...] = module_rails(find_rails(root)) if with_rails else ()
+        self._jetson = JetsonGpu(root) if kind == "jetson" else None
         found = Gpu.find(index) if kind == "nvidia" else ""
         self._gpu = None if isinstance(found, str) else found
         self._no_gpu = found if isinstance(found, str) else ""
@@ -196,8 +196,8 @@ class Watcher:
         return Poll(
             now_s,
             watts=rails_watts(self._root, self._rails),
-            clock_mhz=jetson_gpu_mhz(self._root) if self._kind == "jetson" else None,
-            throttles=throttle_alerts(self._root) if self._kind == "jetson" else (),
+            clock_mhz=self._jetson.clock_mhz() if self._jetson else None,
+            throttles=self._jetson.throttles() if self._jetson else (),
         )
 
     def _counters(self) -> list[int | None]:

@@ -9,9 +9,8 @@ import pytest
 
 from pytest_inferbench.hardware.conditions import (
     Conditions,
-    jetson_gpu_mhz,
+    JetsonGpu,
     read_conditions,
-    throttle_alerts,
 )
 
 Plant = Callable[[Mapping[str, str]], Path]
@@ -92,20 +91,20 @@ def test_a_jetson_after_jetson_clocks(plant: Plant) -> None:
         throttle_events={"over-current alarm oc1": 0, "over-current alarm oc3": 7},
         temperatures_c={"gpu-thermal": 54.312},
     )
-    assert jetson_gpu_mhz(root) == 918.0
-    assert throttle_alerts(root) == ("gpu-throttle-alert",)
+    gpu = JetsonGpu(root)
+    assert (gpu.clock_mhz(), gpu.throttles()) == (918.0, ("gpu-throttle-alert",))
 
 
 @pytest.mark.parametrize("name", ["17000000.gv11b", "17000000.ga10b", "57000000.gpu", "gpu-gpc-0"])
 def test_a_jetsons_gpu_by_any_of_its_names(plant: Plant, name: str) -> None:
     root = plant({f"sys/class/devfreq/{name}/cur_freq": "306000000\n"})
-    assert jetson_gpu_mhz(root) == 306.0
+    assert JetsonGpu(root).clock_mhz() == 306.0
 
 
 def test_a_virtual_machine_tells_nothing(tmp_path: Path) -> None:
     assert read_conditions(tmp_path) == Conditions()
-    assert jetson_gpu_mhz(tmp_path) is None
-    assert throttle_alerts(tmp_path) == ()
+    gpu = JetsonGpu(tmp_path)
+    assert (gpu.clock_mhz(), gpu.throttles()) == (None, ())
 
 
 def test_a_sensor_that_is_off_has_no_temperature(plant: Plant) -> None:
