@@ -21,8 +21,8 @@ STATISTICS = ("p5", "p50", "p90", "p99", "mean")
 PARTS = ("server_ms", "network_ms")
 """What a service's latency is made of, where it tells."""
 
-# Inputs that are taken in turn, so that no cache holds the answer.
-_ROTATED_INPUTS = 4
+ROTATED_INPUTS = 4
+"""Inputs that are taken in turn, so that no cache holds the answer."""
 
 # Calls over which memory is watched: enough to show a leak of 100 KB a call, bounded in time.
 _GROWTH_CALLS = 200
@@ -71,7 +71,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
     from pytest_inferbench.worker.protocol import pack_samples
 
     latency = run.gate.settings.latency
-    rotated = pack_samples(run.inputs[:_ROTATED_INPUTS])
+    rotated = pack_samples(run.inputs[:ROTATED_INPUTS])
     first = run.inputs[0]
     with run.new_worker() as worker:
         worker.call("watch", watched(run.cell, open_fields["options"]))
@@ -130,13 +130,15 @@ def _missing(seen: Mapping[str, Any], grown: Mapping[str, Any]) -> dict[str, str
 def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: str = "cpu") -> str:
     """Return why a run does not count, from what was seen of the machine; empty when it does.
 
-    A service on this host is no stranger to its own measurement, whatever it uses.
+    A service on this host is no stranger to its own measurement, whatever it uses. Nor are workers
+    whose pids the verb that gave `sampled` (`sample` or `guard`) was told as `ours`.
     """
     if sampled["steal_share"] > latency.most_steal:
         return f"the hypervisor took {sampled['steal_share']:.0%} of the CPU"
     if sampled["other_share"] > latency.most_other and device != "remote":
         return f"other processes used {sampled['other_share']:.0%} of the CPU"
-    change = max(sampled["probes_ms"]) / min(sampled["probes_ms"]) - 1
+    probes_ms = sampled.get("probes_ms")  # what `guard` tells has none: it is short
+    change = max(probes_ms) / min(probes_ms) - 1 if probes_ms else 0.0
     if change > latency.same_speed:
         return f"the machine's own speed changed by {change:.0%} meanwhile"
     return why_disturbed(latency, sampled.get("seen", {}))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.comparing import METRICS as COMPARED
 from pytest_inferbench.handles import Handle, Similarity
 from pytest_inferbench.judge.runs import (
     MIN_RUNS,
@@ -25,6 +26,7 @@ from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.launches import PARTS, STATISTICS, Launch, valid
 from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
+from pytest_inferbench.side_by_side import Beside
 
 if TYPE_CHECKING:
     from pytest_inferbench.baselines.schema import Session
@@ -55,6 +57,8 @@ class RunsHandle(Handle):
 
     def judgements(self) -> list[Judgement]:
         """Judge every budgeted metric; under `--update-baselines`, record instead of comparing."""
+        if self._beside is not None:
+            return self._judged_beside(self._beside)
         stored = self._stored  # a baseline that cannot be read fails before anything is measured
         updating = self._run.gate.options.update is not None
         if updating and self._unlike:
@@ -66,6 +70,25 @@ class RunsHandle(Handle):
         ]
         return [self._confirmed(judgement) for judgement in judged]
 
+    @cached_property
+    def _beside(self) -> Beside | None:
+        """The other side, under `--inferbench-against`: then no baseline is looked at."""
+        return Beside(self._run) if self._run.gate.options.compares else None
+
+    def _judged_beside(self, beside: Beside) -> list[Judgement]:
+        budgets = [budget for metric in self.metrics if (budget := self._budget(metric))]
+        relative = [budget for budget in budgets if budget.kind == "relative"]
+        told = [budget for budget in relative if budget.metric in COMPARED]
+        judged = beside.judgements(told) if told else []
+        judged += [_not_compared(budget) for budget in relative if budget not in told]
+        # an objective is about this build alone, so it is measured alone
+        return judged + [
+            self._judge(budget, self._launches, ()) for budget in budgets if budget not in relative
+        ]
+
+    def _figures_beside(self) -> dict[str, float]:
+        return self._beside.figures(self.metrics) if self._beside is not None else {}
+
     def addition(self) -> dict[str, Any] | None:
         """The session to record, unless the cell's outputs are wrong or too few runs count."""
         gate = self._run.gate
@@ -76,6 +99,8 @@ class RunsHandle(Handle):
 
     def context(self) -> Mapping[str, str]:
         """Say what differs from when the baseline was recorded, and what to do."""
+        if self._beside is not None:
+            return self._beside.context()
         lines = {}
         if self._set_aside:
             lines["set aside"] = self._set_aside
@@ -161,6 +186,8 @@ class Latency(RunsHandle):
 
     def figures(self) -> dict[str, float]:
         """Every statistic, and what the same launches showed beside it."""
+        if figures := self._figures_beside():
+            return figures
         if not self._launches:
             return {}
         return {
@@ -212,7 +239,7 @@ class Memory(RunsHandle):
     def judgements(self) -> list[Judgement]:
         """Judge the peaks against their baselines and the growths against their limits."""
         judgements = super().judgements()
-        if not self._launches:
+        if self._beside is not None or not self._launches:
             return judgements
         growth = self._budget("memory_growth")
         if growth is not None:
@@ -226,6 +253,8 @@ class Memory(RunsHandle):
 
     def figures(self) -> dict[str, float]:
         """Peaks and growths."""
+        if self._beside is not None:
+            return self._figures_beside()
         if not self._launches:
             return {}
         return {
@@ -260,6 +289,8 @@ class Energy(RunsHandle):
 
     def figures(self) -> dict[str, float]:
         """Power and energy, where they can be read."""
+        if self._beside is not None:
+            return self._figures_beside()
         return {
             **_told("watts", self.watts),
             **_told("joules_per_inference", self.joules_per_inference),
@@ -279,6 +310,8 @@ class ColdStart(RunsHandle):
 
     def figures(self) -> dict[str, float]:
         """The cold start."""
+        if figures := self._figures_beside():
+            return figures
         return {"cold_start_ms": self.median_ms} if self._launches else {}
 
 
@@ -306,6 +339,20 @@ def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:
     if all(budget.metric in figures_of(launch) for launch in launches):
         return None
     return _not_read(budget, launches)
+
+
+def _not_compared(budget: Budget) -> Judgement:
+    """Side by side both workers draw on one counter, and hold memory on one device."""
+    return Judgement(
+        metric=budget.metric,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-661",
+        value=math.nan,
+        unit=budget.unit,
+        budget=budget.text,
+        detail="two workers that run in turn share what tells it: compare it with a recorded"
+        " baseline, without --inferbench-against, or set an absolute budget",
+    )
 
 
 def _not_read(budget: Budget, launches: Sequence[Launch]) -> Judgement:

@@ -24,6 +24,7 @@ from pytest_inferbench.backends.contract import Backend
 from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
+from pytest_inferbench.measure.bursts import Bursts
 from pytest_inferbench.measure.watcher import Watcher
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
@@ -41,10 +42,12 @@ class Servant:
 
     def __init__(self) -> None:
         self._backend: Backend | None = None
+        self._bursts: Bursts | None = None
         self._depot: Depot | None = None
         self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
         self._watched: Watcher | None = None
+        self._guarding: machine.CpuWatch | None = None
 
     def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Do what a verb says.
@@ -71,6 +74,9 @@ class Servant:
             "open": self.open,
             "infer": self.infer,
             "sample": self.sample,
+            "guard": self.guard,
+            "warm": self.warm,
+            "burst": self.burst,
             "memory": self.memory,
             "placement": self.placement,
             "examine": self.examine,
@@ -171,8 +177,7 @@ class Servant:
         backend = self._open_backend()
         runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
         probe_before_ms = machine.probe_ms()
-        watch, watcher = machine.CpuWatch(ours=ours), self._watcher()
-        watcher.start(ours)
+        self._begin_guard(ours)
         samples = sampling.sample(
             runs,
             duration_s=duration_s,
@@ -181,20 +186,49 @@ class Servant:
             max_calls=max_calls,
             synchronize=backend.synchronize,
         )
-        seen = watcher.stop(samples.warmup_s)
-        shares = watch.shares()
+        guarded = self._end_guard(samples.warmup_s)
+        seen = guarded["seen"]
         calls = samples.warmup_calls + len(samples.ns) * samples.calls_per_sample
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
             "probes_ms": [probe_before_ms, machine.probe_ms()],
-            "steal_share": shares.steal,
-            "other_share": shares.other,
-            "seen": seen.as_fields(),
-            "joules": seen.watts and seen.watts * seen.seconds / calls,
+            **guarded,
+            "joules": seen["watts"] and seen["watts"] * seen["seconds"] / calls,
             "peak_mib": memory.peak_mib(),
             "ran": backend.describe(),
         }, {"ns": samples.ns}
+
+    def guard(self, _arrays: Arrays, *, begin: bool, ours: Sequence[int] = ()) -> Answer:
+        """Watch the machine from a first call that begins to a second that tells, as `sample` does.
+
+        `ours` are the pids of workers beside this one, which are no strangers.
+        """
+        if begin:
+            self._begin_guard(ours)
+            return {}, {}
+        if self._guarding is None:
+            raise InferbenchError("IB-313", "nothing is guarded", "Call `guard` to begin first.")
+        return self._end_guard(), {}
+
+    def warm(
+        self, arrays: Arrays, *, warmup_floor_s: float = 0.1, warmup_ceiling_s: float = 5.0
+    ) -> Answer:
+        """Warm the backend up on packed inputs, to be timed by `burst`."""
+        backend = self._open_backend()
+        self._bursts = Bursts(
+            [backend.prepare(each) for each in unpack_samples(arrays)],
+            warmup_floor_s=warmup_floor_s,
+            warmup_ceiling_s=warmup_ceiling_s,
+            synchronize=backend.synchronize,
+        )
+        return {**self._bursts.facts(), "peak_mib": memory.peak_mib()}, {}
+
+    def burst(self, _arrays: Arrays, *, duration_s: float) -> Answer:
+        """Time what was warmed up, for a short while."""
+        if self._bursts is None:
+            raise InferbenchError("IB-313", "nothing was warmed up", "Call `warm` first.")
+        return {}, {"ns": self._bursts.take(duration_s)}
 
     def memory(self, arrays: Arrays, *, calls: int = 0) -> Answer:
         """Tell resident and peak memory, and its growth over a number of calls."""
@@ -279,7 +313,7 @@ class Servant:
 
     def close(self, _arrays: Arrays) -> Answer:
         """Close the artifact, if one is open."""
-        backend, self._backend = self._backend, None
+        backend, self._backend, self._bursts = self._backend, None, None
         if backend is not None:
             backend.close()
         return {}, {}
@@ -340,6 +374,20 @@ class Servant:
 
             self._depot = Depot()
         return self._depot
+
+    def _begin_guard(self, ours: Sequence[int]) -> None:
+        self._watcher().start(ours)
+        self._guarding = machine.CpuWatch(ours=ours)
+
+    def _end_guard(self, warmup_s: float = 0.0) -> Fields:
+        assert self._guarding is not None
+        seen, shares = self._watcher().stop(warmup_s), self._guarding.shares()
+        self._guarding = None
+        return {
+            "steal_share": shares.steal,
+            "other_share": shares.other,
+            "seen": seen.as_fields(),
+        }
 
     def _watcher(self) -> Watcher:
         if self._watched is None:
