@@ -5,6 +5,7 @@ Takes a cell's run and what to open; gives one `Launch`. Knows neither budgets n
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -147,3 +148,23 @@ def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: 
 def valid(launches: Sequence[Launch]) -> list[Launch]:
     """Return the runs that count."""
     return [launch for launch in launches if not launch.set_aside]
+
+
+def device_figures(launches: Sequence[Launch]) -> dict[str, float]:
+    """Return what the device told beside the latency."""
+    return {
+        **told("watts", median_of(launches, "watts")),
+        **told("joules_per_inference", median_of(launches, "joules")),
+        **told("device_peak_mib", median_of(launches, "device_mib")),
+    }
+
+
+def told(name: str, value: float | None) -> dict[str, float]:
+    """Return a figure under its name; nothing where there is none."""
+    return {} if value is None else {name: value}
+
+
+def median_of(launches: Sequence[Launch], attribute: str) -> float | None:
+    """Return the median over the runs; None unless every run has the figure."""
+    values = [getattr(launch, attribute) for launch in launches]
+    return statistics.median(values) if values and None not in values else None

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pytest_inferbench.conformance.build import Build
     from pytest_inferbench.conformance.contract import Contract
     from pytest_inferbench.conformance.placed import Placement
+    from pytest_inferbench.energy import Energy
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
     from pytest_inferbench.side_by_side import Speedup
-    from pytest_inferbench.timing import ColdStart, Energy, Latency, Memory
+    from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def memory(_inferbench_run: CellRun) -> Memory:
 @pytest.fixture
 def energy(_inferbench_run: CellRun) -> Energy:
     """What the cell's device draws: `watts`, `joules_per_inference`."""
-    from pytest_inferbench.timing import Energy
+    from pytest_inferbench.energy import Energy
 
     return Energy(_inferbench_run)
 

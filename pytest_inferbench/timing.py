@@ -23,7 +23,15 @@ from pytest_inferbench.judge.runs import (
     judge_stored,
 )
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.launches import PARTS, STATISTICS, Launch, valid
+from pytest_inferbench.launches import (
+    PARTS,
+    STATISTICS,
+    Launch,
+    device_figures,
+    median_of,
+    told,
+    valid,
+)
 from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
 from pytest_inferbench.side_by_side import Beside
@@ -202,7 +210,7 @@ class Latency(RunsHandle):
                 )
             },
             "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
-            **_device_figures(self._launches),
+            **device_figures(self._launches),
             "samples": sum(launch.samples for launch in self._launches),
             "runs": len(self._launches),
         }
@@ -227,7 +235,7 @@ class Memory(RunsHandle):
     @property
     def device_peak_mib(self) -> float | None:
         """The most memory held on the device: the median over the runs; None if not told."""
-        return _median_of(self._launches, "device_mib")
+        return median_of(self._launches, "device_mib")
 
     @property
     def device_growth_mib(self) -> float | None:
@@ -260,8 +268,8 @@ class Memory(RunsHandle):
         return {
             "peak_mib": self.peak_mib,
             "growth_mib": self.growth_mib,
-            **_told("device_peak_mib", self.device_peak_mib),
-            **_told("device_growth_mib", self.device_growth_mib),
+            **told("device_peak_mib", self.device_peak_mib),
+            **told("device_growth_mib", self.device_growth_mib),
         }
 
     def _budget(self, metric: str) -> Budget | None:
@@ -269,32 +277,6 @@ class Memory(RunsHandle):
         if metric.startswith("device_") and self._run.cell.device == "cpu":
             return None
         return super()._budget(metric)
-
-
-class Energy(RunsHandle):
-    """What the device draws while it is sampled, and for one inference."""
-
-    kind = "energy"
-    metrics = ("power", "energy")
-
-    @property
-    def watts(self) -> float | None:
-        """The mean power of the device: the median over the runs; None if it cannot be read."""
-        return _median_of(self._launches, "watts")
-
-    @property
-    def joules_per_inference(self) -> float | None:
-        """The energy of one inference: the median over the runs; None if it cannot be read."""
-        return _median_of(self._launches, "joules")
-
-    def figures(self) -> dict[str, float]:
-        """Power and energy, where they can be read."""
-        if self._beside is not None:
-            return self._figures_beside()
-        return {
-            **_told("watts", self.watts),
-            **_told("joules_per_inference", self.joules_per_inference),
-        }
 
 
 class ColdStart(RunsHandle):
@@ -313,25 +295,6 @@ class ColdStart(RunsHandle):
         if figures := self._figures_beside():
             return figures
         return {"cold_start_ms": self.median_ms} if self._launches else {}
-
-
-def _device_figures(launches: Sequence[Launch]) -> dict[str, float]:
-    """What the device told beside the latency."""
-    return {
-        **_told("watts", _median_of(launches, "watts")),
-        **_told("joules_per_inference", _median_of(launches, "joules")),
-        **_told("device_peak_mib", _median_of(launches, "device_mib")),
-    }
-
-
-def _told(name: str, value: float | None) -> dict[str, float]:
-    return {} if value is None else {name: value}
-
-
-def _median_of(launches: Sequence[Launch], attribute: str) -> float | None:
-    """The median over the runs; None unless every run has it."""
-    values = [getattr(launch, attribute) for launch in launches]
-    return statistics.median(values) if values and None not in values else None
 
 
 def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:

@@ -25,6 +25,7 @@ from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
 from pytest_inferbench.measure.bursts import Bursts
+from pytest_inferbench.measure.guard import Guard
 from pytest_inferbench.measure.watcher import Watcher
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
@@ -47,7 +48,7 @@ class Servant:
         self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
         self._watched: Watcher | None = None
-        self._guarding: machine.CpuWatch | None = None
+        self._guard: Guard | None = None
 
     def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Do what a verb says.
@@ -177,7 +178,7 @@ class Servant:
         backend = self._open_backend()
         runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
         probe_before_ms = machine.probe_ms()
-        self._begin_guard(ours)
+        guard = Guard(self._watcher(), ours)
         samples = sampling.sample(
             runs,
             duration_s=duration_s,
@@ -186,7 +187,7 @@ class Servant:
             max_calls=max_calls,
             synchronize=backend.synchronize,
         )
-        guarded = self._end_guard(samples.warmup_s)
+        guarded = guard.end(samples.warmup_s)
         seen = guarded["seen"]
         calls = samples.warmup_calls + len(samples.ns) * samples.calls_per_sample
         return {
@@ -204,12 +205,13 @@ class Servant:
 
         `ours` are the pids of workers beside this one, which are no strangers.
         """
+        guard, self._guard = self._guard, None
         if begin:
-            self._begin_guard(ours)
+            self._guard = Guard(self._watcher(), ours)
             return {}, {}
-        if self._guarding is None:
+        if guard is None:
             raise InferbenchError("IB-313", "nothing is guarded", "Call `guard` to begin first.")
-        return self._end_guard(), {}
+        return guard.end(), {}
 
     def warm(
         self, arrays: Arrays, *, warmup_floor_s: float = 0.1, warmup_ceiling_s: float = 5.0
@@ -374,20 +376,6 @@ class Servant:
 
             self._depot = Depot()
         return self._depot
-
-    def _begin_guard(self, ours: Sequence[int]) -> None:
-        self._watcher().start(ours)
-        self._guarding = machine.CpuWatch(ours=ours)
-
-    def _end_guard(self, warmup_s: float = 0.0) -> Fields:
-        assert self._guarding is not None
-        seen, shares = self._watcher().stop(warmup_s), self._guarding.shares()
-        self._guarding = None
-        return {
-            "steal_share": shares.steal,
-            "other_share": shares.other,
-            "seen": seen.as_fields(),
-        }
 
     def _watcher(self) -> Watcher:
         if self._watched is None:
