@@ -33,10 +33,10 @@ def test_with_one_it_is_collected_and_selected_by_its_marker(limited, gate):
 
 
 @pytest.mark.skipif(TELLS, reason="this machine tells its power")
-def test_a_budget_on_what_the_machine_hides_is_inconclusive(limited, gate, said):
+def test_a_budget_on_what_the_machine_hides_is_inconclusive(limited, gate):
     result = gate("-m", "energy or memory", "-rs", "--inferbench-json", "out.json")
-    assert "IB-660" in said(result)
-    result.stdout.fnmatch_lines(["*power inconclusive*cannot be read on this machine*energy*"])
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*IB-660*power inconclusive*energy*cannot be read on this*"])
     result.assert_outcomes(passed=1, skipped=1)  # its memory has a budget by default
     (cell,) = json.loads((limited.path / "out.json").read_text())["cells"]
     assert not any("watts" in test.get("figures", {}) for test in cell["tests"])
