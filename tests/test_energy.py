@@ -45,7 +45,7 @@ def fault(key, text):
 class GivenRun:
     """A cell's run on a GPU, or on the CPU, whose launches are given."""
 
-    def __init__(self, folder, given, budgets, *, device="nvidia", update=None):
+    def __init__(self, folder, given, budgets, *, device="nvidia", **options):
         model = ModelSettings(
             path=folder / "net.onnx", task="tensors", budgets=parse_budgets(budgets, fault)
         )
@@ -55,7 +55,7 @@ class GivenRun:
             latency=LatencySettings(runs=3),
             baselines=folder / "baselines",
         )
-        self.gate = Gate(settings, Options(update=update, reason="why"), Hardware("cpu-test-2c"))
+        self.gate = Gate(settings, Options(reason="why", **options), Hardware("cpu-test-2c"))
         self.gate._references["net"] = SimpleNamespace(outputs=OUTPUTS)
         (cell,) = self.gate.cells
         hardware = NVIDIA if device == "nvidia" else cell.hardware
@@ -65,6 +65,7 @@ class GivenRun:
         )
         self.artifact = SimpleNamespace(sha256="ab" * 32)
         self.outputs, self.launches, self._given = OUTPUTS, [], list(given)
+        self.comparisons = {}
 
     def open_fields(self):
         return {"options": {}}
@@ -131,6 +132,18 @@ def test_what_cannot_be_read_never_passes(recorded, limit):
     judgement = judged(Energy(now([launch(**TOLD), launch(**NOT_TOLD), launch(**TOLD)])))["power"]
     assert (judgement.verdict, judgement.code) == (Verdict.INCONCLUSIVE, "IB-660")
     assert WHY in judgement.detail
+
+
+def test_side_by_side_nobody_knows_whose_power_it_was(given_run):
+    budgets = {"power": "+5%", "energy": "500 mJ"}
+    handle = Energy(given_run([launch(**TOLD)] * 3, budgets, against="/other/bin/python"))
+    verdicts = judged(handle)
+    assert (verdicts["power"].verdict, verdicts["power"].code) == (
+        Verdict.INCONCLUSIVE,
+        "IB-661",
+    )
+    assert verdicts["energy"].verdict is Verdict.PASS, "an objective is about this build alone"
+    assert handle.figures() == {}
 
 
 def test_a_baseline_that_did_not_record_it_is_missing(recorded):
