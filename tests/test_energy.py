@@ -5,6 +5,7 @@ The launches are given here, not measured.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -136,7 +137,7 @@ def test_what_cannot_be_read_never_passes(recorded, limit):
 
 def test_side_by_side_nobody_knows_whose_power_it_was(given_run):
     budgets = {"power": "+5%", "energy": "500 mJ"}
-    handle = Energy(given_run([launch(**TOLD)] * 3, budgets, against="/other/bin/python"))
+    handle = Energy(given_run([launch(**TOLD)] * 3, budgets, against_model=Path(__file__)))
     verdicts = judged(handle)
     assert (verdicts["power"].verdict, verdicts["power"].code) == (
         Verdict.INCONCLUSIVE,
