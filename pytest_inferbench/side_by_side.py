@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_inferbench.baselines.differences import Difference, differences
-from pytest_inferbench.comparing import Comparison
+from pytest_inferbench.comparing import METRICS, Comparison
 from pytest_inferbench.handles import Handle
 from pytest_inferbench.judge.rounds import explanation, judge_slowdown, judge_speedup
 from pytest_inferbench.judge.verdict import Judgement, Verdict
@@ -56,7 +56,7 @@ class Beside:
             return {}
         units = {"memory": "peak_mib", "cold_start": "cold_start_ms"}
         figures = {}
-        for metric in metrics:
+        for metric in (each for each in metrics if each in METRICS):
             compared, name = comparison.compared(metric), units.get(metric, f"{metric}_ms")
             figures[name] = compared.value
             figures[f"against_{name}"] = compared.partner
