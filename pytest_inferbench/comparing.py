@@ -12,14 +12,14 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.judge.rounds import Compared, figure, log_ratio
-from pytest_inferbench.launches import ROTATED_INPUTS, STATISTICS
+from pytest_inferbench.launches import ROTATED_INPUTS, STATISTICS, watched, why_slowed
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
@@ -91,14 +91,16 @@ class Comparison:
 
     Attributes:
         label: How to name the partner in a message.
-        rounds: Those taken so far.
-        seconds: What they have taken.
+        rounds: Those taken so far that count.
+        set_aside: Why each of the others does not.
+        seconds: What all of them have taken.
     """
 
     def __init__(self, partner: CellRun, candidate: CellRun, label: str) -> None:
         self._sides = (partner, candidate)
         self.label = label
         self.rounds: list[Round] = []
+        self.set_aside: list[str] = []
         self.seconds = 0.0
         self._random = random.Random()
 
@@ -109,13 +111,14 @@ class Comparison:
         return partner.artifact.sha256, candidate.artifact.sha256
 
     def compared(self, metric: str) -> Compared:
-        """Return what the rounds say of a metric; there is one at least."""
+        """Return what the rounds say of a metric."""
         return Compared(
             logs=[each.log_ratio(metric) for each in self.rounds],
-            value=statistics.median(each.candidate.figure(metric) for each in self.rounds),
-            partner=statistics.median(each.partner.figure(metric) for each in self.rounds),
+            value=_median(each.candidate.figure(metric) for each in self.rounds),
+            partner=_median(each.partner.figure(metric) for each in self.rounds),
             seconds=self.seconds,
             label=self.label,
+            set_aside=tuple(self.set_aside),
         )
 
     def until(self, decided: Callable[[], bool], most_s: float) -> None:
@@ -124,7 +127,7 @@ class Comparison:
         Raises:
             InferbenchError: A side failed; the message says which.
         """
-        if self.rounds and (decided() or self.seconds >= most_s):
+        if self.seconds and (decided() or self.seconds >= most_s):
             return
         partner, candidate = self._sides
         try:  # both artifacts are built before the host is held alone
@@ -148,11 +151,18 @@ class Comparison:
             for act in (_Live.open, _Live.warm):
                 self._both(sides, act)
             burst_s, pairs = self._plan(max(side.typical_ms for side in sides))
+            ours = [side.pid for side in sides]
+            self._both(sides, lambda side: side.guard(ours))
             for _ in range(pairs):
                 self._both(sides, lambda side: side.burst(burst_s))
+            self._both(sides, _Live.unguard)
         took_s = time.monotonic() - started
-        self.rounds.append(Round(sides[_PARTNER].shown(), sides[_CANDIDATE].shown(), took_s))
         self.seconds += took_s
+        disturbed = next(filter(None, (side.disturbed for side in sides)), "")
+        if disturbed:
+            self.set_aside.append(disturbed)
+        else:
+            self.rounds.append(Round(sides[_PARTNER].shown(), sides[_CANDIDATE].shown(), took_s))
 
     def _plan(self, typical_ms: float) -> tuple[float, int]:
         """Return how long bursts are, and how many each side takes."""
@@ -192,6 +202,8 @@ class _Live:
         self._run, self._fields = run, fields
         self._bursts: list[Nanoseconds] = []
         self.typical_ms = 0.0
+        self.pid = 0
+        self.disturbed = ""
 
     def launch(self) -> AnyWorker:
         """Start its worker, and return it to be closed."""
@@ -200,6 +212,8 @@ class _Live:
 
     def open(self) -> None:
         """Open the artifact and run it once."""
+        self.pid = self._worker.call("hello").fields["pid"]
+        self._worker.call("watch", watched(self._run.cell, self._fields["options"]))
         opened = self._worker.call("open", self._fields).fields
         answered = self._worker.call("infer", {}, self._run.inputs[0]).fields
         self._cold_start_ms = opened["open_ms"] + answered["infer_ms"]
@@ -220,6 +234,18 @@ class _Live:
         ).fields
         self.typical_ms, self._peak_mib = warmed["typical_ms"], warmed["peak_mib"]
 
+    def guard(self, ours: Sequence[int]) -> None:
+        """Begin to watch its device; the workers of a round are no strangers to each other."""
+        self._worker.call("guard", {"begin": True, "ours": list(ours)})
+
+    def unguard(self) -> None:
+        """Note why the round does not count, if the machine was disturbed meanwhile.
+
+        Other load on the CPU is no reason: it met both sides alike.
+        """
+        seen = self._worker.call("guard", {"begin": False}).fields
+        self.disturbed = why_slowed(self._run.gate.settings.latency, seen)
+
     def burst(self, duration_s: float) -> None:
         """Time it for a short while."""
         reply = self._worker.call("burst", {"duration_s": duration_s})
@@ -228,3 +254,9 @@ class _Live:
     def shown(self) -> Shown:
         """Return what it showed."""
         return Shown(self._bursts, self._cold_start_ms, self._peak_mib, self._versions)
+
+
+def _median(values: Iterable[float]) -> float:
+    """Return the median; NaN of nothing."""
+    listed = list(values)
+    return statistics.median(listed) if listed else math.nan

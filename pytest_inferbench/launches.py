@@ -134,8 +134,8 @@ def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: 
     A service on this host is no stranger to its own measurement, whatever it uses. Nor are workers
     whose pids the verb that gave `sampled` (`sample` or `guard`) was told as `ours`.
     """
-    if sampled["steal_share"] > latency.most_steal:
-        return f"the hypervisor took {sampled['steal_share']:.0%} of the CPU"
+    if stolen := _stolen(latency, sampled):
+        return stolen
     if sampled["other_share"] > latency.most_other and device != "remote":
         return f"other processes used {sampled['other_share']:.0%} of the CPU"
     probes_ms = sampled.get("probes_ms")  # what `guard` tells has none: it is short
@@ -143,6 +143,20 @@ def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: 
     if change > latency.same_speed:
         return f"the machine's own speed changed by {change:.0%} meanwhile"
     return why_disturbed(latency, sampled.get("seen", {}))
+
+
+def why_slowed(latency: LatencySettings, guarded: Mapping[str, Any]) -> str:
+    """Return why a round of two workers does not count; empty when it does.
+
+    What else uses the CPU meets both alike, and so does a machine that changes its speed.
+    """
+    return _stolen(latency, guarded) or why_disturbed(latency, guarded["seen"])
+
+
+def _stolen(latency: LatencySettings, seen: Mapping[str, Any]) -> str:
+    if seen["steal_share"] <= latency.most_steal:
+        return ""
+    return f"the hypervisor took {seen['steal_share']:.0%} of the CPU"
 
 
 def valid(launches: Sequence[Launch]) -> list[Launch]:

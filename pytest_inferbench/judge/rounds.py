@@ -45,6 +45,7 @@ class Compared:
         partner: The other side's.
         seconds: What the rounds have taken.
         label: How to name the other side in a message.
+        set_aside: Why other rounds do not count, a reason each.
     """
 
     logs: Sequence[float]
@@ -52,6 +53,7 @@ class Compared:
     partner: float
     seconds: float
     label: str
+    set_aside: Sequence[str] = ()
 
     @property
     def centre(self) -> float:
@@ -85,9 +87,11 @@ def judge_slowdown(budget: Budget, compared: Compared, comparisons: int) -> Judg
 
     Args:
         budget: A relative limit; lower is better.
-        compared: The rounds so far, one at least.
+        compared: The rounds so far.
         comparisons: How many gated comparisons the session holds: they share the error budget.
     """
+    if not compared.logs:
+        return _nothing(budget, compared)
     allowed = math.log1p(budget.limit)
     change = _bounds(compared.logs, comparisons)
     if change.low > allowed:
@@ -124,9 +128,11 @@ def judge_speedup(budget: Budget, compared: Compared, comparisons: int) -> Judge
 
     Args:
         budget: The least speed-up; higher is better.
-        compared: The rounds so far, one at least.
+        compared: The rounds so far.
         comparisons: How many gated comparisons the session holds.
     """
+    if not compared.logs:
+        return _nothing(budget, compared)
     wanted = math.log(budget.limit)
     # of the time's bounds the lower one has the small error, and it says "too slow"
     longer = _bounds(compared.logs, comparisons)
@@ -175,11 +181,26 @@ def _bounds(logs: Sequence[float], comparisons: int) -> Interval:
     return bounds(logs, ERROR_BUDGET / comparisons, PASS_ERROR)
 
 
+def _nothing(budget: Budget, compared: Compared) -> Judgement:
+    return Judgement(
+        metric=budget.metric,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-618",
+        value=math.nan,
+        unit=budget.unit,
+        budget=budget.text,
+        detail=_detail("no round counts", "", compared),
+    )
+
+
 def _detail(found: str, undecided: str, compared: Compared) -> str:
     rounds = len(compared.logs)
     counted = f"{rounds} round" if rounds == 1 else f"{rounds} rounds"
     used = f"{counted} beside {compared.label} in {compared.seconds:.0f} s"
-    return "; ".join(filter(None, [found, undecided, used]))
+    aside = ""
+    if compared.set_aside:
+        aside = f"set aside: {len(compared.set_aside)} more, the first for {compared.set_aside[0]}"
+    return "; ".join(filter(None, [found, undecided, used, aside]))
 
 
 def _undecided(change: Interval, comparisons: int, rounds: int) -> str:

@@ -60,6 +60,14 @@ def test_few_rounds_say_how_many_are_needed_and_give_no_bounds():
     assert "14 rounds are the least" in judge_slowdown(P5, compared(0.12), 100).detail
 
 
+def test_where_no_round_counts_nothing_is_said_but_why():
+    throttled = ("the device was throttled by heat for 40% of the time",) * 3
+    none = Compared([], math.nan, math.nan, 9.0, "the old one", throttled)
+    for judged in (judge_slowdown(P5, none, 1), judge_speedup(speedup_of(2), none, 1)):
+        assert (judged.verdict, judged.code) == (Verdict.INCONCLUSIVE, "IB-618")
+        assert "set aside: 3 more, the first for the device was throttled" in judged.detail
+
+
 def test_the_smallest_visible_change_would_have_been_red():
     changes = [0.01, 0.0, -0.01, 0.004] * 3
     judged = judge_slowdown(P5, compared(*changes), 1)
