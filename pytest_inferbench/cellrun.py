@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
     from pytest_inferbench.provision import Artifact
+    from pytest_inferbench.sweeps import Sweep
     from pytest_inferbench.tasks import Sample, Task
     from pytest_inferbench.worker.client import AnyWorker
+
+_Run = TypeVar("_Run", "Launch", "Sweep")
 
 # Runs beyond the wanted ones, taken when some were set aside.
 _EXTRA_RUNS = 3
@@ -38,6 +41,7 @@ class CellRun:
         self.gate, self.cell = gate, cell
         self.info = gate.catalog[cell.backend]
         self.launches: list[Launch] = []
+        self.sweeps: list[Sweep] = []
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
@@ -130,16 +134,27 @@ class CellRun:
         The cell's own worker is closed first and the host's lock taken exclusively, so that one
         worker runs on this host.
         """
-        missing = count - len(valid(self.launches))
+        fields = self.open_fields
+        return self._counting(self.launches, count, lambda: launch_once(self, fields()))
+
+    def sweep(self, count: int, batches: Sequence[int]) -> list[Sweep]:
+        """Return sweeps over batch sizes of which `count` count, as `measure` does launches."""
+        from pytest_inferbench.sweeps import sweep_once
+
+        fields = self.open_fields
+        return self._counting(self.sweeps, count, lambda: sweep_once(self, fields(), batches))
+
+    def _counting(self, runs: list[_Run], count: int, once: Callable[[], _Run]) -> list[_Run]:
+        missing = count - len(valid(runs))
         if missing <= 0:
-            return self.launches
-        fields = self.open_fields()
+            return runs
+        self.open_fields()  # what must be built is built before the host is held
         self.close()
-        most = len(self.launches) + missing + _EXTRA_RUNS
+        most = len(runs) + missing + _EXTRA_RUNS
         with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
-            while len(valid(self.launches)) < count and len(self.launches) < most:
-                self.launches.append(launch_once(self, fields))
-        return self.launches
+            while len(valid(runs)) < count and len(runs) < most:
+                runs.append(once())
+        return runs
 
     def open_fields(self) -> dict[str, Any]:
         """What `open` must be told for this cell."""

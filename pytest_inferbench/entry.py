@@ -28,6 +28,7 @@ _MARKERS = (
     "latency: the time of an inference is within budget",
     "memory: the memory it takes is within budget",
     "cold_start: opening it and the first inference are within budget",
+    "throughput: inferences a second by batch size; collected where batches or a budget are set",
 )
 _OPTIONS_IN_PLAY = (
     "inferbench_require",

@@ -244,7 +244,7 @@ class Gate:
 
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
-        gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start")
+        gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start", "throughput")
         self.comparisons = max(
             1,
             sum(

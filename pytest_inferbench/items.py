@@ -31,7 +31,7 @@ CELL = "_inferbench_cell"
 """The fixture that is parametrized over cells."""
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
-_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
+_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", "throughput"})
 
 
 def cell_of(item: pytest.Item) -> Cell | None:

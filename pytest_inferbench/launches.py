@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
@@ -108,6 +108,14 @@ def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: 
     return ""
 
 
-def valid(launches: Sequence[Launch]) -> list[Launch]:
+class _MayBeSetAside(Protocol):
+    @property
+    def set_aside(self) -> str: ...
+
+
+_Run = TypeVar("_Run", bound=_MayBeSetAside)
+
+
+def valid(launches: Sequence[_Run]) -> list[_Run]:
     """Return the runs that count."""
     return [launch for launch in launches if not launch.set_aside]

@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench import __version__
-from pytest_inferbench.launches import STATISTICS, Launch
+from pytest_inferbench.judge.runs import MIN_RUNS
+from pytest_inferbench.launches import STATISTICS, Launch, valid
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
+    from pytest_inferbench.sweeps import Sweep
 
 
 def figures_of(launch: Launch) -> dict[str, float]:
@@ -50,7 +52,21 @@ def new_session(
         "probe_ms": [_short(launch.probe_ms) for launch in launches],
         "memory_mib": {"peak": [_short(launch.peak_mib) for launch in launches]},
         "cold_start_ms": {"total": [_short(launch.cold_start_ms) for launch in launches]},
+        **_throughput(valid(run.sweeps)),
         "scores": {k: _short(v) for k, v in scores.items() if math.isfinite(v)},
+    }
+
+
+def _throughput(sweeps: Sequence[Sweep]) -> dict[str, Any]:
+    """Return what sweeps found, where there were enough of them to compare with."""
+    if len(sweeps) < MIN_RUNS:
+        return {}
+    return {
+        "throughput_per_s": {
+            str(batch): [_short(sweep.rate(batch)) for sweep in sweeps]
+            for batch in sweeps[0].p50_ms
+        },
+        "sweep_probe_ms": [_short(sweep.probe_ms) for sweep in sweeps],
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +90,7 @@ class RunsHandle(Handle):
     @property
     def _set_aside(self) -> str:
         """How many runs do not count, and why the first does not; empty when all do."""
-        reasons = [launch.set_aside for launch in self._run.launches if launch.set_aside]
-        return f"{counted(len(reasons), 'run')}: {reasons[0]}" if reasons else ""
+        return said_of(launch.set_aside for launch in self._run.launches)
 
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
@@ -112,7 +111,7 @@ class RunsHandle(Handle):
             detail = f"{judgement.detail}; set aside: {self._set_aside}"
             judgement = dataclasses.replace(judgement, detail=detail)
         recording = gate.options.update is not None and len(launches) >= MIN_RUNS
-        return _recorded(judgement) if recording else judgement
+        return recorded(judgement) if recording else judgement
 
     @property
     def _label(self) -> str:
@@ -130,15 +129,7 @@ class RunsHandle(Handle):
         again = valid(self._run.measure(2 * wanted))[wanted:]
         budget = self._budget(judgement.metric)
         assert budget is not None
-        second = self._judge(budget, again, self._stored)
-        if second.verdict is Verdict.REGRESSED:
-            return judgement
-        return dataclasses.replace(
-            judgement,
-            verdict=Verdict.INCONCLUSIVE,
-            code="IB-615",
-            detail=f"{counted(len(again), 'further run')} did not confirm it; {second.detail}",
-        )
+        return confirmed(judgement, self._judge(budget, again, self._stored), len(again))
 
 
 class Latency(RunsHandle):
@@ -234,7 +225,26 @@ def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSe
     return StoredSessions(sessions, label)
 
 
-def _recorded(judgement: Judgement) -> Judgement:
+def said_of(reasons: Iterable[str]) -> str:
+    """Say how many runs do not count, and why the first does not; empty when all do."""
+    given = [reason for reason in reasons if reason]
+    return f"{counted(len(given), 'run')}: {given[0]}" if given else ""
+
+
+def confirmed(first: Judgement, second: Judgement, runs: int) -> Judgement:
+    """Return a regression as it is when fresh runs say the same, else as inconclusive."""
+    if second.verdict is Verdict.REGRESSED:
+        return first
+    return dataclasses.replace(
+        first,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-615",
+        detail=f"{counted(runs, 'further run')} did not confirm it; {second.detail}",
+    )
+
+
+def recorded(judgement: Judgement) -> Judgement:
+    """Return what is said of a figure that becomes a baseline instead of being compared."""
     unit = judgement.unit
     old = "nothing" if judgement.baseline is None else figure(judgement.baseline, unit)
     return dataclasses.replace(

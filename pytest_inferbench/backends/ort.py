@@ -35,7 +35,7 @@ class OnnxRuntime(Backend):
     """An `InferenceSession` on one provider.
 
     Options: those of `ort_options`, `ort_providers` and `ort_session`; docs/settings.md lists
-    them. On a GPU, what is timed has its inputs and outputs on the device.
+    them. What is timed has its inputs and outputs bound: on a GPU, on the device.
     """
 
     distributions: ClassVar[Sequence[str]] = (
@@ -88,12 +88,11 @@ class OnnxRuntime(Backend):
         if self._graphs:
             return self._graphs.prepare(inputs)
         ort, session, given, outputs = self._ort, self._session, self._given(inputs), self.outputs
-        if self._device and can_bind((*given, *outputs)):
-            binding, _ = bind(ort, session, given, outputs, self._device)
+        specs = (*given, *outputs)
+        # On the host too: finding and converting arrays by name costs microseconds a call.
+        if can_bind(specs) and (self._device or all(map(is_plain, specs))):
+            binding, _ = bind(ort, session, given, outputs, self._device or Device("cpu"))
             return lambda: session.run_with_iobinding(binding)
-        if all(map(is_plain, (*given, *outputs))):
-            names = [spec.name for spec in outputs]
-            return lambda: session.run(names, inputs)
         return lambda: run_once(ort, session, given, outputs)
 
     def _close(self) -> None:

@@ -21,6 +21,7 @@ MAX_SESSIONS = 20
 
 Milliseconds = Annotated[float, Meta(gt=0)]
 Runs = Annotated[tuple[Milliseconds, ...], Meta(min_length=1)]
+BatchSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}$")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -39,6 +40,8 @@ class Session(
         probe_ms: The machine's own speed at each run.
         memory_mib: Figure -> one value a launch.
         cold_start_ms: Stage -> one figure a launch.
+        throughput_per_s: Batch size -> inferences a second, one figure a sweep.
+        sweep_probe_ms: The machine's own speed at each sweep.
         scores: Accuracy figure by name.
     """
 
@@ -51,10 +54,14 @@ class Session(
     probe_ms: tuple[Milliseconds, ...] = ()
     memory_mib: dict[str, Runs] = {}
     cold_start_ms: dict[str, Runs] = {}
+    throughput_per_s: dict[BatchSize, Runs] = {}
+    sweep_probe_ms: tuple[Milliseconds, ...] = ()
     scores: dict[str, float] = {}
 
     def __post_init__(self) -> None:
         # suppressed, so that one message serves what is no time at all and what is not UTC
+        if any(len(runs) != len(self.sweep_probe_ms) for runs in self.throughput_per_s.values()):
+            raise ValueError("throughput_per_s and sweep_probe_ms differ in how many sweeps")
         with contextlib.suppress(ValueError):
             if self.recorded_at.utcoffset() == timedelta(0):
                 return
@@ -67,6 +74,11 @@ class Session(
             "cold_start": self.cold_start_ms.get("total"),
         }
         return named.get(metric, self.latency_ms.get(metric)) or ()
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """The batch sizes whose throughput it recorded."""
+        return tuple(sorted(map(int, self.throughput_per_s)))
 
     @property
     def recorded_at(self) -> datetime:

@@ -52,6 +52,7 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.40,
         "memory": 0.02,
         "cold_start": 0.25,
+        "throughput": 0.12,
     },
     "nvidia": {
         "p5": 0.02,
@@ -61,6 +62,7 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.15,
         "memory": 0.02,
         "cold_start": 0.25,
+        "throughput": 0.03,
     },
     "jetson": {
         "p5": 0.03,
@@ -70,6 +72,7 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.20,
         "memory": 0.02,
         "cold_start": 0.25,
+        "throughput": 0.04,
     },
 }
 _OTHER_SPREAD = 0.20

@@ -81,6 +81,7 @@ _ALL = (
     Metric("memory", "MiB", "lower", _POSITIVE, "peak memory of the worker", relative=True),
     Metric("memory_growth", "MiB", "lower", _NOT_NEGATIVE, "memory gained over many inferences"),
     _time("cold_start", "from an empty process to the first answer"),
+    Metric("throughput", "/s", "higher", _POSITIVE, "most inferences a second", relative=True),
     Metric(
         "fallback_nodes", "value", "lower", _NOT_NEGATIVE, "nodes that ran elsewhere than asked"
     ),

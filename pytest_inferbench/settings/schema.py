@@ -102,6 +102,7 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_steal: Share = 0.05
     most_other: Share = 0.25
     same_speed: Annotated[float, Meta(gt=0)] = 0.08
+    batches: tuple[Count, ...] = ()
 
 
 class Settings(_Table, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "s": {unit: factor / 1e3 for unit, factor in _MS.items()},
     "MiB": {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0},
     "dB": {"dB": 1.0},
+    "/s": {"/s": 1.0, "/min": 1 / 60},
     "ratio": {},
     "value": {},
 }
@@ -21,14 +22,14 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 QUANTITY = re.compile(
     r"(?P<sign>[+-]?)\s*"
     r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
-    r"(?P<unit>%|[A-Za-zµ]*)"
+    r"(?P<unit>%|/?[A-Za-zµ]*)"
 )
 
 
 def example(unit: str) -> str:
     """Return how a number of this unit may be written."""
-    examples = {"ms": '"30 ms"', "s": '"1 s"', "MiB": '"200 MiB"', "dB": '"40 dB"'}
-    return examples.get(unit, "0.99")
+    written = {"ms": "30 ms", "s": "1 s", "MiB": "200 MiB", "dB": "40 dB", "/s": "100 /s"}
+    return f'"{written[unit]}"' if unit in written else "0.99"
 
 
 def as_number(value: object) -> float | None:

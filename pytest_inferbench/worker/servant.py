@@ -154,11 +154,15 @@ class Servant:
         warmup_ceiling_s: float = 5.0,
         max_calls: int = 1_000_000,
         packed: bool = False,
+        probe: bool = True,
     ) -> Answer:
-        """Time the backend; with `packed`, the arrays are several inputs, taken in turn."""
+        """Time the backend; with `packed`, the arrays are several inputs, taken in turn.
+
+        Unless told not to `probe`, the machine's own speed is probed before and after.
+        """
         backend = self._open_backend()
         runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
-        probe_before_ms = machine.probe_ms()
+        probes_ms = [machine.probe_ms()] if probe else []
         watch = machine.CpuWatch()
         samples = sampling.sample(
             runs,
@@ -169,10 +173,12 @@ class Servant:
             synchronize=backend.synchronize,
         )
         shares = watch.shares()
+        if probe:
+            probes_ms.append(machine.probe_ms())
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
-            "probes_ms": [probe_before_ms, machine.probe_ms()],
+            "probes_ms": probes_ms,
             "steal_share": shares.steal,
             "other_share": shares.other,
             "peak_mib": memory.peak_mib(),
