@@ -124,10 +124,13 @@ class GateHooks:
         send_facts(self.gate.environments.values(), node.workerinput)
 
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
-        """Leave ONNX's own cases out of a run that did not ask for them."""
+        """Leave ONNX's own cases, and sweeps, out of a run that did not ask for them."""
+        from pytest_inferbench import optional
         from pytest_inferbench.onnx_cases.items import leave_out
 
-        return leave_out(config, collection_path)
+        settings = self.gate.settings
+        swept = optional.leave_out(settings, config, collection_path)
+        return leave_out(config, collection_path) or swept
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(

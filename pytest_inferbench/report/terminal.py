@@ -11,6 +11,7 @@ import pytest
 
 from pytest_inferbench.launches import PARTS
 from pytest_inferbench.ledger import count_by_code
+from pytest_inferbench.report import rates
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.report.table import Row, rows, speedups
 
@@ -28,6 +29,8 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     reporter.section("inference gate")
     if table:
         reporter.write(_render(table, reporter), flush=True)
+    for line in rates.lines(gate.cells, gate.ledger):
+        reporter.write_line(line)
     _write_what_cannot_run(gate, reporter)
     _write_coverage(gate, reporter)
     for notice in gate.notices:
