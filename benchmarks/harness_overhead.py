@@ -2,8 +2,9 @@
 
 Against (a) a bare loop over `InferenceSession.run_with_iobinding` in a process of its own, and (b)
 OpenVINO's `benchmark_app` on the same model: its calls timed from outside, as ours are, and (shown
-only) what it prints, which OpenVINO measures inside a call, without Python's way in and out. Ours is a real worker with the same sampling code as
-the gate's. One model takes about 1 ms and one about 50 us, both on one thread.
+only) what it prints, which OpenVINO measures inside a call, without Python's way in and out. Ours
+is a real worker with the same sampling code as the gate's. One model takes about 1 ms and one about
+50 us, both on one thread.
 
 A round is a fresh pair of processes that are timed in turn, in short bursts (for (b), in turn with
 runs of `benchmark_app`). A side's figure in a round is the lower quartile of its bursts' p50, since
@@ -309,7 +310,7 @@ def measure(models: list[Model], folder: Path, seconds: float, end: float) -> li
 
 
 def _has_app() -> bool:
-    imports = APP.partition("own =")[0]
+    imports = "from openvino.tools.benchmark import main"
     done = subprocess.run([sys.executable, "-c", imports], capture_output=True, check=False)
     return done.returncode == 0
 

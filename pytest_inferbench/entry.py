@@ -35,6 +35,7 @@ _OPTIONS_IN_PLAY = (
     "inferbench_update",
     "inferbench_json",
     "inferbench_coverage",
+    "inferbench_raw",
 )
 
 

@@ -63,6 +63,7 @@ class Options:
     reason: str = ""
     json_path: Path | None = None
     coverage_path: Path | None = None
+    raw_folder: Path | None = None
     in_process: bool = False
     environments: tuple[EnvironmentFacts, ...] = ()
 
@@ -186,6 +187,7 @@ class Gate:
             reason=config.getoption("inferbench_reason"),
             json_path=path_of("inferbench_json"),
             coverage_path=path_of("inferbench_coverage"),
+            raw_folder=path_of("inferbench_raw"),
             in_process=config.getoption("inferbench_in_process"),
             environments=facts_sent(getattr(config, "workerinput", {})),
         )

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.settings.schema import LatencySettings
+    from pytest_inferbench.worker.client import Reply
 
 STATISTICS = ("p5", "p50", "p90", "p99", "mean")
+
+STAGES = ("open", "first_inference", "load_from_cache", "fresh_build")
+"""What a cold start is made of; the last two where the backend has a cache of what it builds."""
 
 PARTS = ("server_ms", "network_ms")
 """What a service's latency is made of, where it tells."""
@@ -39,6 +43,10 @@ class Launch:
         probe_ms: The machine's own speed beside it.
         versions: What ran, by distribution.
         parts_ms: The median of each of `PARTS` that the backend tells.
+        calls_per_sample: Calls that each timing is the mean of.
+        stages_ms: The part of the cold start that each of `STAGES` took, those that there were.
+        device_ms: Each of `STATISTICS` of the time on the device, where the backend can tell.
+        raw_files: Where the timings themselves were kept.
         set_aside: Why the run does not count; empty when it does.
     """
 
@@ -50,6 +58,10 @@ class Launch:
     probe_ms: float
     versions: dict[str, str]
     parts_ms: dict[str, float] = field(default_factory=dict)
+    calls_per_sample: int = 1
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    device_ms: dict[str, float] = field(default_factory=dict)
+    raw_files: tuple[str, ...] = ()
     set_aside: str = ""
 
 
@@ -80,6 +92,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         sampled, figures = reply.fields, reply.fields["percentiles_ms"]
         calls = int(min(_GROWTH_CALLS, max(10, _GROWTH_BUDGET_MS / figures["mean"])))
         grown = worker.call("memory", {"calls": calls}, first).fields
+    aside = why_set_aside(latency, sampled, run.cell.device)
     return Launch(
         latency_ms={name: figures[name] for name in STATISTICS},
         samples=len(reply.arrays["ns"]),
@@ -89,8 +102,46 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         probe_ms=min(sampled["probes_ms"]),
         versions=opened["versions"],
         parts_ms={name: sampled["ran"][name]["p50"] for name in PARTS if name in sampled["ran"]},
-        set_aside=why_set_aside(latency, sampled, run.cell.device),
+        calls_per_sample=sampled["calls_per_sample"],
+        stages_ms=stages_ms(opened, answered["infer_ms"]),
+        device_ms=sampled["device_percentiles_ms"],
+        raw_files=keep_raw(run, reply, opened["versions"], aside),
+        set_aside=aside,
     )
+
+
+def stages_ms(opened: Mapping[str, Any], first_ms: float) -> dict[str, float]:
+    """Return the parts of a cold start, by the names in `STAGES`.
+
+    Args:
+        opened: The worker's answer to `open`.
+        first_ms: How long the first inference took.
+    """
+    open_ms, from_cache = opened["open_ms"], opened["from_cache"]
+    stages = {"open": open_ms, "first_inference": first_ms}
+    if from_cache is not None:
+        stages["load_from_cache" if from_cache else "fresh_build"] = open_ms
+    return stages
+
+
+def keep_raw(
+    run: CellRun, reply: Reply, versions: Mapping[str, str], aside: str, **facts: Any
+) -> tuple[str, ...]:
+    """Write a run's timings where `--inferbench-raw` says; return the names of the files."""
+    folder = run.gate.options.raw_folder
+    if folder is None:
+        return ()
+    from pytest_inferbench.measure.raw import save
+
+    environment = {**run.gate.environments[run.cell.environment].facts, **versions}
+    told = {
+        "cell": run.cell.id,
+        **facts,
+        **reply.fields,
+        "set_aside": aside,
+        "environment": environment,
+    }
+    return (save(folder, run.cell.id, reply.arrays["ns"], told),)
 
 
 def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: str = "cpu") -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench import __version__
 from pytest_inferbench.judge.runs import MIN_RUNS
-from pytest_inferbench.launches import STATISTICS, Launch, valid
+from pytest_inferbench.launches import STAGES, STATISTICS, Launch, valid
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
@@ -51,10 +51,20 @@ def new_session(
         "samples": [launch.samples for launch in launches],
         "probe_ms": [_short(launch.probe_ms) for launch in launches],
         "memory_mib": {"peak": [_short(launch.peak_mib) for launch in launches]},
-        "cold_start_ms": {"total": [_short(launch.cold_start_ms) for launch in launches]},
+        "cold_start_ms": _cold_start(launches),
         **_throughput(valid(run.sweeps)),
         "scores": {k: _short(v) for k, v in scores.items() if math.isfinite(v)},
     }
+
+
+def _cold_start(launches: Sequence[Launch]) -> dict[str, list[float]]:
+    """Return the whole of each run, and each stage of those that had it."""
+    stages = {
+        stage: [_short(each.stages_ms[stage]) for each in launches if stage in each.stages_ms]
+        for stage in STAGES
+    }
+    total = [_short(launch.cold_start_ms) for launch in launches]
+    return {"total": total, **{stage: runs for stage, runs in stages.items() if runs}}
 
 
 def _throughput(sweeps: Sequence[Sweep]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.launches import why_set_aside
+from pytest_inferbench.launches import keep_raw, why_set_aside
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
@@ -62,6 +62,7 @@ def sweep_once(run: CellRun, open_fields: dict[str, Any], batches: Sequence[int]
     p50_ms: dict[int, float] = {}
     samples: dict[int, int] = {}
     probes_ms: list[float] = []
+    raw_files: list[str] = []
     aside = ""
     with run.new_worker() as worker:
         opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields
@@ -87,8 +88,10 @@ def sweep_once(run: CellRun, open_fields: dict[str, Any], batches: Sequence[int]
             p50_ms[batch] = reply.fields["percentiles_ms"]["p50"]
             samples[batch] = len(reply.arrays["ns"])
             probes_ms += reply.fields["probes_ms"]
-            aside = aside or why_set_aside(latency, reply.fields, run.cell.device)
-    return Sweep(p50_ms, samples, min(probes_ms), set_aside=aside)
+            why = why_set_aside(latency, reply.fields, run.cell.device)
+            raw_files += keep_raw(run, reply, opened["versions"], why, batch=batch)
+            aside = aside or why
+    return Sweep(p50_ms, samples, min(probes_ms), tuple(raw_files), aside)
 
 
 def batched_inputs(specs: Sequence[Mapping[str, Any]]) -> frozenset[str]:

@@ -21,7 +21,7 @@ from pytest_inferbench.judge.runs import (
     judge_stored,
 )
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.launches import PARTS, STATISTICS, Launch, valid
+from pytest_inferbench.launches import PARTS, STAGES, STATISTICS, Launch, valid
 from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
 
@@ -72,6 +72,10 @@ class RunsHandle(Handle):
             return None
         scores = Similarity(self._run).figures()
         return new_session(self._run, self._launches, gate.options.reason, scores)
+
+    def details(self) -> dict[str, Any]:
+        """The files of raw samples, set aside or not."""
+        return {"raw": [file for launch in self._run.launches for file in launch.raw_files]}
 
     def context(self) -> Mapping[str, str]:
         """Say what differs from when the baseline was recorded, and what to do."""
@@ -163,6 +167,12 @@ class Latency(RunsHandle):
                 )
             },
             "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
+            **(
+                {"device_p50_ms": statistics.median(device)}
+                if (device := [x.device_ms["p50"] for x in self._launches if x.device_ms])
+                else {}
+            ),
+            "calls_per_sample": max(launch.calls_per_sample for launch in self._launches),
             "samples": sum(launch.samples for launch in self._launches),
             "runs": len(self._launches),
         }
@@ -210,9 +220,21 @@ class ColdStart(RunsHandle):
         """The median over the runs."""
         return statistics.median(launch.cold_start_ms for launch in self._launches)
 
+    def stage_ms(self, stage: str) -> float | None:
+        """Return the median of one of `launches.STAGES`, None where no run had it."""
+        runs = [each.stages_ms[stage] for each in self._launches if stage in each.stages_ms]
+        return statistics.median(runs) if runs else None
+
     def figures(self) -> dict[str, float]:
-        """The cold start."""
-        return {"cold_start_ms": self.median_ms} if self._launches else {}
+        """The cold start and its parts: loading from a cache apart from a fresh build."""
+        if not self._launches:
+            return {}
+        stages = {
+            f"{stage}_ms": figure_ms
+            for stage in STAGES
+            if (figure_ms := self.stage_ms(stage)) is not None
+        }
+        return {"cold_start_ms": self.median_ms, **stages}
 
 
 def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSessions:

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pytest_inferbench.backends import engine_files
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.backends.ort_binding import Device, bind, can_bind, run_once
 from pytest_inferbench.backends.ort_graphs import CudaGraphs
@@ -57,7 +58,14 @@ class OnnxRuntime(Backend):
         self._artifact, self._options, self._precision = artifact, dict(options), precision
         self._provider = provider_of(options)
         self._ort = load_runtime(options)
+        kept = None
+        if self._provider == TENSORRT:
+            kept = engine_files.folder_of(chain(options, precision)[0][1])
+        before = engine_files.engines_in(kept) if kept else {}
         self._session = open_session(self._ort, artifact, options, precision)
+        self._from_cache = (
+            engine_files.were_loaded(before, engine_files.engines_in(kept)) if kept else None
+        )
         inputs = specs(self._session.get_inputs(), "input")
         outputs = specs(self._session.get_outputs(), "output")
         self._device = (
@@ -94,6 +102,9 @@ class OnnxRuntime(Backend):
             binding, _ = bind(ort, session, given, outputs, self._device or Device("cpu"))
             return lambda: session.run_with_iobinding(binding)
         return lambda: run_once(ort, session, given, outputs)
+
+    def _loaded_from_cache(self) -> bool | None:
+        return self._from_cache
 
     def _close(self) -> None:
         self._graphs = None

@@ -30,6 +30,9 @@ from pytest_inferbench.worker.protocol import Array, unpack_samples
 if TYPE_CHECKING:
     from pytest_inferbench.worker.depot import Depot
 
+# How long calls are timed on the device beside the clock: apart, for asking it costs time too.
+_DEVICE_S = 0.2
+
 Fields = dict[str, Any]
 Arrays = dict[str, Array]
 Answer = tuple[Fields, Arrays]
@@ -132,6 +135,7 @@ class Servant:
         self._backend = backend
         return {
             "open_ms": _since_ms(started),
+            "from_cache": backend.loaded_from_cache(),
             "inputs": [spec.as_fields() for spec in backend.inputs],
             "outputs": [spec.as_fields() for spec in backend.outputs],
             "ran": backend.describe(),
@@ -173,11 +177,13 @@ class Servant:
             synchronize=backend.synchronize,
         )
         shares = watch.shares()
+        device_ns = sampling.device_times(runs, backend.device_timer(), duration_s=_DEVICE_S)
         if probe:
             probes_ms.append(machine.probe_ms())
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
+            "device_percentiles_ms": sampling.percentiles_ms(device_ns) if len(device_ns) else {},
             "probes_ms": probes_ms,
             "steal_share": shares.steal,
             "other_share": shares.other,
