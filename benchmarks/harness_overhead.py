@@ -44,6 +44,7 @@ from pytest_inferbench.worker.client import Worker, launch
 from pytest_inferbench.worker.protocol import pack_samples
 
 BURST_S = 0.06
+APP_S = 1
 MIN_BURSTS = 3
 ROUNDS, MIN_ROUNDS = 6, 3
 LIMIT_S = 165.0
@@ -212,22 +213,24 @@ def bare_loop(model: Model) -> Iterator[Callable[[], Figures]]:
 
 
 @contextmanager
-def our_worker(model: Model, backend: str) -> Iterator[Callable[[], Figures]]:
+def our_worker(model: Model, backend: str, burst_s: float) -> Iterator[Callable[[], Figures]]:
     """Give what times a burst in one of our workers."""
     info = CATALOG[backend]
     assert info.adapter is not None
-    threads = "inference_num_threads" if backend == "openvino" else "intra_op_num_threads"
+    options: dict[str, object] = {"intra_op_num_threads": 1}
+    if backend == "openvino":
+        options = {"inference_num_threads": 1, "config": {"ENABLE_CPU_PINNING": False}}
     rng = np.random.default_rng(0)
     inputs = [{"x": rng.random(model.shape, dtype=np.float32)} for _ in range(4)]
     with launch(modules=[info.adapter]) as worker:
         fields = {"backend_module": info.adapter, "artifact": str(model.path)}
-        worker.call("open", {**fields, "options": {**info.options_on("cpu"), threads: 1}})
+        worker.call("open", {**fields, "options": {**info.options_on("cpu"), **options}})
         packed = pack_samples(inputs)
-        yield lambda: _sampled_ms(worker, packed)
+        yield lambda: _sampled_ms(worker, packed, burst_s)
 
 
-def _sampled_ms(worker: Worker, packed: dict[str, np.ndarray]) -> Figures:
-    fields = {"duration_s": BURST_S, "warmup_floor_s": 0.0, "warmup_ceiling_s": 0.0}
+def _sampled_ms(worker: Worker, packed: dict[str, np.ndarray], burst_s: float) -> Figures:
+    fields = {"duration_s": burst_s, "warmup_floor_s": 0.0, "warmup_ceiling_s": 0.0}
     reply = worker.call("sample", {**fields, "packed": True, "probe": False}, packed)
     figures = reply.fields["percentiles_ms"]
     return figures["p50"], figures["p5"]
@@ -236,7 +239,18 @@ def _sampled_ms(worker: Worker, packed: dict[str, np.ndarray]) -> Figures:
 def benchmark_app_ms(model: Model, folder: Path) -> dict[str, Figures]:
     """Run OpenVINO's `benchmark_app` for a second; return its figures, by where they were taken."""
     options = ["-m", str(model.path), "-d", "CPU", "-api", "sync", "-hint", "none"]
-    options += ["-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32", "-t", "1"]
+    options += [
+        "-nstreams",
+        "1",
+        "-nthreads",
+        "1",
+        "-infer_precision",
+        "f32",
+        "-pin",
+        "NO",
+        "-t",
+        f"{APP_S}",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", APP, *options],
         check=False,
@@ -259,7 +273,7 @@ Round = Mapping[str, tuple[Figures, Figures]]
 
 def against_bare(model: Model, seconds: float) -> Round:
     """Time one round against the bare loop."""
-    with our_worker(model, "ort-cpu") as ours, bare_loop(model) as bare:
+    with our_worker(model, "ort-cpu", BURST_S) as ours, bare_loop(model) as bare:
         turns = list(_bursts(lambda: (ours(), bare()), seconds))
     mine, theirs = zip(*turns, strict=True)
     return {"run_with_iobinding": (_quiet(mine), _quiet(theirs))}
@@ -267,18 +281,18 @@ def against_bare(model: Model, seconds: float) -> Round:
 
 def against_app(model: Model, seconds: float, folder: Path) -> Round:
     """Time one round against `benchmark_app`, which is one long burst: ours stand around it."""
-    with our_worker(model, "openvino") as ours:
-        before = list(_bursts(ours, seconds / 2))
+    with our_worker(model, "openvino", APP_S / 2) as ours:
+        before = list(_bursts(ours, seconds / 2, least=1))
         told = benchmark_app_ms(model, folder)
-        after = list(_bursts(ours, seconds / 2))
+        after = list(_bursts(ours, seconds / 2, least=1))
     mine = np.median([*before, *after], axis=0)
     return {f"benchmark_app {where}": (tuple(mine), figures) for where, figures in told.items()}
 
 
-def _bursts(burst: Callable[[], T], seconds: float) -> Iterator[T]:
+def _bursts(burst: Callable[[], T], seconds: float, least: int = MIN_BURSTS) -> Iterator[T]:
     end = time.monotonic() + seconds
     for number in range(1000):
-        if number >= MIN_BURSTS and time.monotonic() >= end:
+        if number >= least and time.monotonic() >= end:
             return
         yield burst()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.launches import Launch, launch_once, valid
+from pytest_inferbench.worker.affinity import VARIABLE as PIN
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -170,8 +171,10 @@ class CellRun:
         }
 
     def new_worker(self) -> AnyWorker:
-        """Start a worker that can open this cell."""
-        return self.gate.launch(self.cell.environment, [self.info.adapter or ""])
+        """Start a worker that can open this cell, on the CPUs that the settings pin it to."""
+        pin = self.gate.settings.latency.pin
+        env = {PIN: pin} if pin else {}
+        return self.gate.launch(self.cell.environment, [self.info.adapter or ""], env)
 
     def waiting(self, what: str) -> Progress:
         """Return what is told how long something takes, and says so when it is long."""

@@ -321,8 +321,16 @@ class Gate:
             self._references[name] = Reference(self, self.task_of(name))
         return self._references[name]
 
-    def launch(self, environment: str, modules: Sequence[str]) -> AnyWorker:
-        """Start a worker in an environment, within the settings' limits."""
+    def launch(
+        self, environment: str, modules: Sequence[str], env: Mapping[str, str] | None = None
+    ) -> AnyWorker:
+        """Start a worker in an environment, within the settings' limits.
+
+        Args:
+            environment: Its name.
+            modules: Modules to ship to it beyond its own.
+            env: Environment variables beside those of the settings.
+        """
         from pytest_inferbench.worker.client import Environment, InProcessWorker, Limits, launch
 
         facts = self.environments[environment]
@@ -335,7 +343,7 @@ class Gate:
             name=environment,
             python=declared.python if declared else None,
             ssh=facts.host,
-            env=declared.env if declared else {},
+            env={**(declared.env if declared else {}), **(env or {})},
         )
         limits = self.settings.worker
         return launch(

@@ -46,6 +46,7 @@ class Launch:
         calls_per_sample: Calls that each timing is the mean of.
         stages_ms: The part of the cold start that each of `STAGES` took, those that there were.
         device_ms: Each of `STATISTICS` of the time on the device, where the backend can tell.
+        pinned: The CPUs that it was kept to, where the settings pin it.
         raw_files: Where the timings themselves were kept.
         set_aside: Why the run does not count; empty when it does.
     """
@@ -61,6 +62,7 @@ class Launch:
     calls_per_sample: int = 1
     stages_ms: dict[str, float] = field(default_factory=dict)
     device_ms: dict[str, float] = field(default_factory=dict)
+    pinned: str = ""
     raw_files: tuple[str, ...] = ()
     set_aside: str = ""
 
@@ -105,6 +107,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         calls_per_sample=sampled["calls_per_sample"],
         stages_ms=stages_ms(opened, answered["infer_ms"]),
         device_ms=sampled["device_percentiles_ms"],
+        pinned=",".join(map(str, opened["affinity"])) if latency.pin else "",
         raw_files=keep_raw(run, reply, opened["versions"], aside),
         set_aside=aside,
     )

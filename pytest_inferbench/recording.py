@@ -43,6 +43,7 @@ def new_session(
             "inferbench": __version__,
             **run.gate.environments[run.cell.environment].facts,
             **versions,
+            **({"pinned to CPUs": launches[0].pinned} if launches and launches[0].pinned else {}),
             **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
         },
         "latency_ms": {

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pytest_inferbench.settings.budgets import Budget
 
 
+TAILS = ("p90", "p99")
+"""Statistics that batches of calls make milder."""
+
+
 class RunsHandle(Handle):
     """Figures that come from launching the cell afresh several times."""
 
@@ -145,6 +149,17 @@ class Latency(RunsHandle):
     def percentile_ms(self, statistic: str) -> float:
         """Return a statistic (p5, p50, p90, p99, mean): the median over the runs."""
         return statistics.median(launch.latency_ms[statistic] for launch in self._launches)
+
+    def _judge(
+        self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
+    ) -> Judgement:
+        """Judge as usual, and say of a tail what it is the tail of."""
+        judgement = super()._judge(budget, launches, stored)
+        calls = max((launch.calls_per_sample for launch in launches), default=1)
+        if calls == 1 or budget.metric not in TAILS:
+            return judgement
+        means = f"each timing is the mean of {calls} calls, so a single slow call shows less"
+        return dataclasses.replace(judgement, detail=f"{judgement.detail}; {means}")
 
     @property
     def p50_ms(self) -> float:

@@ -11,6 +11,7 @@ One `.npz` holds one run: the array `ns` (nanoseconds a call, in the order taken
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -84,7 +85,8 @@ def save(folder: Path, name: str, ns: npt.NDArray[Any], facts: Mapping[str, Any]
             "Name a folder that can be written to: --inferbench-raw DIR.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may be the folder that is none
+            temporary.unlink()
 
 
 def load(path: str | Path) -> RawRun:

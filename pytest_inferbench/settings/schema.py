@@ -24,6 +24,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare seconds')]
 Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
 Sources = Annotated[dict[str, str], Meta(description="paths, made absolute, or URLs, by kind")]
+Pin = Annotated[str, Meta(description='CPUs as "0,1", written [0, 1]; or "auto"')]
 Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
 
@@ -103,6 +104,7 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_other: Share = 0.25
     same_speed: Annotated[float, Meta(gt=0)] = 0.08
     batches: tuple[Count, ...] = ()
+    pin: Pin | None = None
 
 
 class Settings(_Table, frozen=True, kw_only=True):

@@ -96,6 +96,7 @@ class Servant:
             "machine": platform.machine(),
             "pid": os.getpid(),
             "cpus": len(os.sched_getaffinity(0)),
+            "affinity": sorted(os.sched_getaffinity(0)),
             "distributions": installed(distributions or []),
         }, {}
 
@@ -136,6 +137,7 @@ class Servant:
         return {
             "open_ms": _since_ms(started),
             "from_cache": backend.loaded_from_cache(),
+            "affinity": sorted(os.sched_getaffinity(0)),
             "inputs": [spec.as_fields() for spec in backend.inputs],
             "outputs": [spec.as_fields() for spec in backend.outputs],
             "ran": backend.describe(),
