@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench import __version__
-from pytest_inferbench.judge.runs import MIN_RUNS
-from pytest_inferbench.launches import STAGES, STATISTICS, Launch, valid
+from pytest_inferbench.launches import STAGES, STATISTICS, Launch
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
-    from pytest_inferbench.sweeps import Sweep
 
 
 def figures_of(launch: Launch) -> dict[str, float]:
@@ -47,38 +45,24 @@ def new_session(
             **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
         },
         "latency_ms": {
-            name: [_short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
+            name: [short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
         },
         "samples": [launch.samples for launch in launches],
-        "probe_ms": [_short(launch.probe_ms) for launch in launches],
-        "memory_mib": {"peak": [_short(launch.peak_mib) for launch in launches]},
+        "probe_ms": [short(launch.probe_ms) for launch in launches],
+        "memory_mib": {"peak": [short(launch.peak_mib) for launch in launches]},
         "cold_start_ms": _cold_start(launches),
-        **_throughput(valid(run.sweeps)),
-        "scores": {k: _short(v) for k, v in scores.items() if math.isfinite(v)},
+        "scores": {k: short(v) for k, v in scores.items() if math.isfinite(v)},
     }
 
 
 def _cold_start(launches: Sequence[Launch]) -> dict[str, list[float]]:
     """Return the whole of each run, and each stage of those that had it."""
     stages = {
-        stage: [_short(each.stages_ms[stage]) for each in launches if stage in each.stages_ms]
+        stage: [short(each.stages_ms[stage]) for each in launches if stage in each.stages_ms]
         for stage in STAGES
     }
-    total = [_short(launch.cold_start_ms) for launch in launches]
+    total = [short(launch.cold_start_ms) for launch in launches]
     return {"total": total, **{stage: runs for stage, runs in stages.items() if runs}}
-
-
-def _throughput(sweeps: Sequence[Sweep]) -> dict[str, Any]:
-    """Return what sweeps found, where there were enough of them to compare with."""
-    if len(sweeps) < MIN_RUNS:
-        return {}
-    return {
-        "throughput_per_s": {
-            str(batch): [_short(sweep.rate(batch)) for sweep in sweeps]
-            for batch in sweeps[0].p50_ms
-        },
-        "sweep_probe_ms": [_short(sweep.probe_ms) for sweep in sweeps],
-    }
 
 
 def record(gate: Gate) -> list[str]:
@@ -111,6 +95,6 @@ def _p50(session: Any) -> float:
     return float(statistics.median(session.latency_ms["p50"]))
 
 
-def _short(value: float) -> float:
-    """Seven digits are more than any clock gives, and read well in a diff."""
+def short(value: float) -> float:
+    """Return a figure as it is written: seven digits are more than any clock gives."""
     return float(f"{value:.7g}")

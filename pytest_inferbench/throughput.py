@@ -16,6 +16,7 @@ from pytest_inferbench.judge.rates import judge_rate_objective, judge_rate_store
 from pytest_inferbench.judge.runs import MIN_RUNS, Run, StoredSessions
 from pytest_inferbench.judge.verdict import Judgement, Verdict
 from pytest_inferbench.launches import valid
+from pytest_inferbench.recording import short
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.sweeps import DEFAULT_BATCHES, Sweep
 from pytest_inferbench.timing import RunsHandle, confirmed, recorded, said_of
@@ -117,7 +118,17 @@ class Throughput(RunsHandle):
 
     def addition(self) -> dict[str, Any] | None:
         """The session to record, latency and the rest of it included."""
-        return None if len(self._sweeps) < MIN_RUNS else super().addition()
+        session = None if len(self._sweeps) < MIN_RUNS else super().addition()
+        if session is None:
+            return None
+        return {
+            **session,
+            "throughput_per_s": {
+                str(batch): [short(sweep.rate(batch)) for sweep in self._sweeps]
+                for batch in self.batches
+            },
+            "sweep_probe_ms": [short(sweep.probe_ms) for sweep in self._sweeps],
+        }
 
     @property
     def _set_aside(self) -> str:
