@@ -22,8 +22,8 @@ STAGES = ("open", "first_inference", "load_from_cache", "fresh_build")
 PARTS = ("server_ms", "network_ms")
 """What a service's latency is made of, where it tells."""
 
-# Inputs that are taken in turn, so that no cache holds the answer.
-_ROTATED_INPUTS = 4
+ROTATED_INPUTS = 4
+"""Inputs that are taken in turn, so that no cache holds the answer."""
 
 # Calls over which memory is watched: enough to show a leak of 100 KB a call, bounded in time.
 _GROWTH_CALLS = 200
@@ -72,7 +72,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
     from pytest_inferbench.worker.protocol import pack_samples
 
     latency = run.gate.settings.latency
-    rotated = pack_samples(run.inputs[:_ROTATED_INPUTS])
+    rotated = pack_samples(run.inputs[:ROTATED_INPUTS])
     first = run.inputs[0]
     with run.new_worker() as worker:
         opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields
@@ -107,7 +107,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         calls_per_sample=sampled["calls_per_sample"],
         stages_ms=stages_ms(opened, answered["infer_ms"]),
         device_ms=sampled["device_percentiles_ms"],
-        pinned=",".join(map(str, opened["affinity"])) if latency.pin else "",
+        pinned=pinned_to(latency, opened),
         raw_files=keep_raw(run, reply, opened["versions"], aside),
         set_aside=aside,
     )
@@ -125,6 +125,11 @@ def stages_ms(opened: Mapping[str, Any], first_ms: float) -> dict[str, float]:
     if from_cache is not None:
         stages["load_from_cache" if from_cache else "fresh_build"] = open_ms
     return stages
+
+
+def pinned_to(latency: LatencySettings, opened: Mapping[str, Any]) -> str:
+    """Return the CPUs that a worker is kept to, as it said when it opened; empty if it is not."""
+    return ",".join(map(str, opened["affinity"])) if latency.pin else ""
 
 
 def keep_raw(

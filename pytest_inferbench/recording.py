@@ -17,6 +17,7 @@ from pytest_inferbench.launches import STAGES, STATISTICS, Launch
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
+    from pytest_inferbench.sweeps import Sweep
 
 
 def figures_of(launch: Launch) -> dict[str, float]:
@@ -32,18 +33,11 @@ def new_session(
     run: CellRun, launches: Sequence[Launch], reason: str, scores: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return a session as plain types, as it will stand in the baseline file."""
-    versions = launches[0].versions if launches else {}
     return {
         "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "reason": reason,
         "artifact": run.artifact.sha256,
-        "environment": {
-            "inferbench": __version__,
-            **run.gate.environments[run.cell.environment].facts,
-            **versions,
-            **({"pinned to CPUs": launches[0].pinned} if launches and launches[0].pinned else {}),
-            **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
-        },
+        "environment": environment_of(run, launches[0]) if launches else {},
         "latency_ms": {
             name: [short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
         },
@@ -52,6 +46,17 @@ def new_session(
         "memory_mib": {"peak": [short(launch.peak_mib) for launch in launches]},
         "cold_start_ms": _cold_start(launches),
         "scores": {k: short(v) for k, v in scores.items() if math.isfinite(v)},
+    }
+
+
+def environment_of(run: CellRun, seen: Launch | Sweep) -> dict[str, str]:
+    """Return versions and settings of the machine as a launch or a sweep found them."""
+    return {
+        "inferbench": __version__,
+        **run.gate.environments[run.cell.environment].facts,
+        **seen.versions,
+        **({"pinned to CPUs": seen.pinned} if seen.pinned else {}),
+        **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
     }
 
 

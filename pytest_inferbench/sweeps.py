@@ -7,11 +7,11 @@ baselines.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.launches import keep_raw, why_set_aside
+from pytest_inferbench.launches import keep_raw, pinned_to, why_set_aside
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
@@ -31,6 +31,8 @@ class Sweep:
         p50_ms: The median time of a call, by batch size.
         samples: How many timings each of them comes from.
         probe_ms: The machine's own speed beside it.
+        versions: What ran, by distribution.
+        pinned: The CPUs that it was kept to, where the settings pin it.
         raw_files: Where the timings themselves were kept.
         set_aside: Why the sweep does not count; empty when it does.
     """
@@ -38,6 +40,8 @@ class Sweep:
     p50_ms: Mapping[int, float]
     samples: Mapping[int, int]
     probe_ms: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+    pinned: str = ""
     raw_files: tuple[str, ...] = ()
     set_aside: str = ""
 
@@ -91,7 +95,15 @@ def sweep_once(run: CellRun, open_fields: dict[str, Any], batches: Sequence[int]
             why = why_set_aside(latency, reply.fields, run.cell.device)
             raw_files += keep_raw(run, reply, opened["versions"], why, batch=batch)
             aside = aside or why
-    return Sweep(p50_ms, samples, min(probes_ms), tuple(raw_files), aside)
+    return Sweep(
+        p50_ms,
+        samples,
+        min(probes_ms),
+        opened["versions"],
+        pinned_to(latency, opened),
+        tuple(raw_files),
+        aside,
+    )
 
 
 def batched_inputs(specs: Sequence[Mapping[str, Any]]) -> frozenset[str]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.judge.rates import judge_rate_objective, judge_rate_stored
 from pytest_inferbench.judge.runs import MIN_RUNS, Run, StoredSessions
 from pytest_inferbench.judge.verdict import Judgement, Verdict
 from pytest_inferbench.launches import valid
-from pytest_inferbench.recording import short
+from pytest_inferbench.recording import environment_of, short
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.sweeps import DEFAULT_BATCHES, Sweep
-from pytest_inferbench.timing import RunsHandle, confirmed, recorded, said_of
+from pytest_inferbench.timing import RunsHandle, confirmed, differing, recorded, said_of
 
 if TYPE_CHECKING:
     from pytest_inferbench.baselines.schema import Session
@@ -70,6 +71,8 @@ class Throughput(RunsHandle):
         if budget is None:
             _ = self._sweeps  # it is measured all the same
             return []
+        if budget.kind == "relative" and self._run.gate.options.compares:
+            raise NotAsked("throughput is not compared side by side")
         judged = self._judge_sweeps(budget, self._sweeps, stored)
         if judged.verdict is Verdict.REGRESSED:
             wanted = len(self._sweeps)
@@ -115,6 +118,14 @@ class Throughput(RunsHandle):
         ]
         label = f"{counted(len(alike), 'recorded session')} of these batch sizes"
         return StoredSessions(sessions, label)
+
+    def context(self) -> Mapping[str, str]:
+        """Say what differs from when the baseline was recorded, and what to do."""
+        lines = {"set aside": self._set_aside} if self._set_aside else {}
+        if self._stored and self._sweeps:
+            now = environment_of(self._run, self._sweeps[0])
+            lines |= differing(self._stored[-1], now, self._run.artifact.sha256)
+        return lines
 
     def addition(self) -> dict[str, Any] | None:
         """The session to record, latency and the rest of it included."""
