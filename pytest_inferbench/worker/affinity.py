@@ -6,6 +6,7 @@ library only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -29,6 +30,40 @@ def pin_this_process(environment: Mapping[str, str]) -> None:
         return
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, chosen(asked, allowed, os.cpu_count() or 1))
+
+
+def pinned() -> frozenset[int]:
+    """Return the CPUs that this process was pinned to; none where it was not."""
+    return frozenset(os.sched_getaffinity(0)) if VARIABLE in os.environ else frozenset()
+
+
+def refuse_strays(cpus: Collection[int], root: str = "/") -> None:
+    """Refuse threads that a runtime has moved elsewhere: it may, and some do so by themselves.
+
+    Args:
+        cpus: What they are to keep to; nothing is asked where it is empty.
+        root: Where ``/proc`` is.
+
+    Raises:
+        InferbenchError: A thread of this process may run elsewhere (IB-674).
+    """
+    if not cpus:
+        return
+    elsewhere: set[int] = set()
+    for entry in Path(root, "proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            elsewhere |= os.sched_getaffinity(int(entry.name)) - set(cpus)
+    if elsewhere:
+        raise InferbenchError(
+            "IB-674",
+            f"the runtime moved threads to CPUs {_listed(elsewhere)}, and the worker was pinned to"
+            f" {_listed(cpus)}",
+            "Set its number of threads in the backend's options, and leave its own pinning out.",
+        )
+
+
+def _listed(cpus: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(cpus)))
 
 
 def chosen(asked: str, allowed: Collection[int], count: int, root: str = "/") -> list[int]:
@@ -56,11 +91,10 @@ def chosen(asked: str, allowed: Collection[int], count: int, root: str = "/") ->
         f"CPU {cpu} {'is not allowed to this process' if cpu < count else 'does not exist'}"
         for cpu in refused
     ]
-    usable = ", ".join(map(str, sorted(allowed)))
     raise InferbenchError(
         "IB-673",
         f"the worker cannot be pinned to CPUs {asked}: {'; '.join(whys)}",
-        f'Here there are {usable}: set [latency] pin to some of them, or to "auto".',
+        f'Here there are {_listed(allowed)}: set [latency] pin to some of them, or to "auto".',
     )
 
 

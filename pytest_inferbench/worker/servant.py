@@ -25,6 +25,7 @@ from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
 from pytest_inferbench.measure.bursts import Bursts
+from pytest_inferbench.worker import affinity
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
 
@@ -137,9 +138,11 @@ class Servant:
             raise InferbenchError("IB-313", "an artifact is already open", "Close it first.")
         started = time.perf_counter()
         backend = _opened(backend_module, artifact, options, precision)
+        open_ms = _since_ms(started)
         self._backend = backend
+        affinity.refuse_strays(affinity.pinned())
         return {
-            "open_ms": _since_ms(started),
+            "open_ms": open_ms,
             "from_cache": backend.loaded_from_cache(),
             "affinity": sorted(os.sched_getaffinity(0)),
             "inputs": [spec.as_fields() for spec in backend.inputs],
@@ -183,6 +186,7 @@ class Servant:
             synchronize=backend.synchronize,
         )
         shares = watch.shares()
+        affinity.refuse_strays(affinity.pinned())
         device_ns = sampling.device_times(runs, backend.device_timer(), duration_s=_DEVICE_S)
         if probe:
             probes_ms.append(machine.probe_ms())
