@@ -7,7 +7,7 @@ that one is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 Engines = dict[str, tuple[int, int]]
@@ -15,6 +15,16 @@ Engines = dict[str, tuple[int, int]]
 
 _ENABLE, _FOLDER = "trt_engine_cache_enable", "trt_engine_cache_path"
 _YES = ("1", "true")
+
+
+def watch(provider_options: Mapping[str, str]) -> Callable[[], bool | None]:
+    """Look at what is kept now; return what tells, once a session is made, whether it was used.
+
+    It gives None where a provider with these options keeps nothing.
+    """
+    folder = folder_of(provider_options)
+    before = engines_in(folder) if folder else {}
+    return lambda: were_loaded(before, engines_in(folder)) if folder else None
 
 
 def folder_of(provider_options: Mapping[str, str]) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_inferbench.backends.engine_files import engines_in, folder_of, were_loaded
+from pytest_inferbench.backends.engine_files import engines_in, folder_of, watch, were_loaded
 from pytest_inferbench.backends.ort_providers import TENSORRT, chain
 
 
@@ -26,6 +26,15 @@ def test_no_folder_where_none_is_kept(options):
 def test_the_adapters_own_option_sets_both(tmp_path):
     own = chain({"provider": TENSORRT, "engine_cache": str(tmp_path)}, "fp16")[0][1]
     assert folder_of(own) == tmp_path
+
+
+def test_what_is_kept_is_watched_from_before_to_after(tmp_path):
+    options = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(tmp_path)}
+    assert watch({})() is None
+    first = watch(options)
+    (tmp_path / "a.engine").write_bytes(b"1")
+    assert first() is False
+    assert watch(options)() is True
 
 
 def test_engines_that_were_there_and_stayed_were_loaded(tmp_path):

@@ -91,6 +91,7 @@ def test_where_the_other_side_cannot_run_nothing_is_concluded(comparing, gate, t
     ("arguments", "says"),
     [
         (["--inferbench-against", "nowhere"], "*IB-212*nowhere*no such interpreter*"),
+        (["--inferbench-against", "/bin/false"], "*IB-203*/bin/false did not answer*"),
         (["--inferbench-against-model", "none.onnx"], "*IB-214*there is no file*none.onnx*"),
         (
             ["--inferbench-against-model", "net.onnx", "--update-baselines"],
