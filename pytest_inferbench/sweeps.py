@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.launches import keep_raw, pinned_to, why_set_aside
+from pytest_inferbench.launches import keep_raw, pinned_to, watched, why_set_aside
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
@@ -69,6 +69,7 @@ def sweep_once(run: CellRun, open_fields: dict[str, Any], batches: Sequence[int]
     raw_files: list[str] = []
     aside = ""
     with run.new_worker() as worker:
+        worker.call("watch", watched(run.cell, open_fields["options"]))
         opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields
         axes = batched_inputs(opened["inputs"])
         sizes = sorted(batches) if axes else [fixed_batch(opened["inputs"])]

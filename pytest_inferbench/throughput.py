@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.baselines.differences import differences
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.judge.rates import judge_rate_objective, judge_rate_stored
 from pytest_inferbench.judge.runs import MIN_RUNS, Run, StoredSessions
@@ -20,9 +21,10 @@ from pytest_inferbench.launches import valid
 from pytest_inferbench.recording import environment_of, short
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.sweeps import DEFAULT_BATCHES, Sweep
-from pytest_inferbench.timing import RunsHandle, confirmed, differing, recorded, said_of
+from pytest_inferbench.timing import ACCEPT, RunsHandle, confirmed, recorded, said_of
 
 if TYPE_CHECKING:
+    from pytest_inferbench.baselines.differences import Difference
     from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.settings.budgets import Budget
 
@@ -120,12 +122,19 @@ class Throughput(RunsHandle):
         return StoredSessions(sessions, label)
 
     def context(self) -> Mapping[str, str]:
-        """Say what differs from when the baseline was recorded, and what to do."""
+        """Say which sweeps do not count, and what to do."""
         lines = {"set aside": self._set_aside} if self._set_aside else {}
         if self._stored and self._sweeps:
-            now = environment_of(self._run, self._sweeps[0])
-            lines |= differing(self._stored[-1], now, self._run.artifact.sha256)
+            lines["what to do"] = ACCEPT
         return lines
+
+    def differs(self) -> Sequence[Difference] | None:
+        """Return what is not as it was when the last session was recorded."""
+        if not self._stored or not self._sweeps:
+            return None
+        last = self._stored[-1]
+        now = environment_of(self._run, self._sweeps[0])
+        return differences(last.environment, now, (last.artifact, self._run.artifact.sha256))
 
     def addition(self) -> dict[str, Any] | None:
         """The session to record, latency and the rest of it included."""

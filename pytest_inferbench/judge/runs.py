@@ -52,6 +52,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.40,
         "memory": 0.02,
         "cold_start": 0.25,
+        "device_memory": 0.02,
+        "power": 0.10,
+        "energy": 0.15,
         "throughput": 0.12,
     },
     "nvidia": {
@@ -62,6 +65,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.15,
         "memory": 0.02,
         "cold_start": 0.25,
+        "device_memory": 0.02,
+        "power": 0.05,
+        "energy": 0.06,
         "throughput": 0.03,
     },
     "jetson": {
@@ -72,6 +78,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.20,
         "memory": 0.02,
         "cold_start": 0.25,
+        "device_memory": 0.02,
+        "power": 0.05,
+        "energy": 0.07,
         "throughput": 0.04,
     },
 }

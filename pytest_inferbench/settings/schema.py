@@ -104,6 +104,10 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_steal: Share = 0.05
     most_other: Share = 0.25
     same_speed: Annotated[float, Meta(gt=0)] = 0.08
+    same_clock: Annotated[float, Meta(gt=0)] = 0.05
+    most_disturbed: Share = 0.1
+    most_stranger: Share = 0.05
+    allow_power_cap: bool = False
     batches: tuple[Count, ...] = ()
     pin: Pin | None = None
     burst_s: Seconds = field(name="burst", default=0.03)
