@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.launches import Launch, launch_once, valid
+from pytest_inferbench.worker.affinity import VARIABLE as PIN
 
 if TYPE_CHECKING:
     from pytest_inferbench.comparing import Comparison
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
     from pytest_inferbench.provision import Artifact
+    from pytest_inferbench.sweeps import Sweep
     from pytest_inferbench.tasks import Sample, Task
     from pytest_inferbench.worker.client import AnyWorker
+
+_Run = TypeVar("_Run", "Launch", "Sweep")
 
 # Runs beyond the wanted ones, taken when some were set aside.
 _EXTRA_RUNS = 3
@@ -45,6 +49,7 @@ class CellRun:
         self.gate, self.cell, self._task = gate, cell, task
         self.info = gate.catalog[cell.backend]
         self.launches: list[Launch] = []
+        self.sweeps: list[Sweep] = []
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
@@ -147,17 +152,28 @@ class CellRun:
 
         They are taken alone: one worker runs on this host.
         """
-        missing = count - len(valid(self.launches))
+        return self._counting(self.launches, count, lambda: launch_once(self, self.open_fields()))
+
+    def sweep(self, count: int, batches: Sequence[int]) -> list[Sweep]:
+        """Return sweeps over batch sizes of which `count` count, as `measure` does launches."""
+        from pytest_inferbench.sweeps import sweep_once
+
+        return self._counting(
+            self.sweeps, count, lambda: sweep_once(self, self.open_fields(), batches)
+        )
+
+    def _counting(self, runs: list[_Run], count: int, once: Callable[[], _Run]) -> list[_Run]:
+        missing = count - len(valid(runs))
         if missing <= 0:
-            return self.launches
+            return runs
         self.open_fields()  # what must be built is built while others may work
-        most = len(self.launches) + missing + _EXTRA_RUNS
+        most = len(runs) + missing + _EXTRA_RUNS
         with self.alone():
-            while len(valid(self.launches)) < count and len(self.launches) < most:
-                self._nth_run = f"run {len(valid(self.launches)) + 1} of {count}: "
-                self.launches.append(self._launched())
+            while len(valid(runs)) < count and len(runs) < most:
+                self._nth_run = f"run {len(valid(runs)) + 1} of {count}: "
+                runs.append(self._launched(once))
         self._nth_run = ""
-        return self.launches
+        return runs
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -180,8 +196,10 @@ class CellRun:
         }
 
     def new_worker(self) -> AnyWorker:
-        """Start a worker that can open this cell."""
-        return self.gate.launch(self.cell.environment, [self.info.adapter or ""])
+        """Start a worker that can open this cell, on the CPUs that the settings pin it to."""
+        pin = self.gate.settings.latency.pin
+        env = {PIN: pin} if pin else {}
+        return self.gate.launch(self.cell.environment, [self.info.adapter or ""], env)
 
     def waiting(self, what: str) -> Progress:
         """Return what is told how long something takes, and says so when it is long."""
@@ -214,13 +232,13 @@ class CellRun:
         reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
         self._opened = reply.fields
 
-    def _launched(self) -> Launch:
+    def _launched(self, once: Callable[[], _Run]) -> _Run:
         try:
-            return launch_once(self, self.open_fields())
+            return once()
         except InferbenchError as error:
             if not self._renew(error):
                 raise
-            return launch_once(self, self.open_fields())
+            return once()
 
     def _renew(self, error: InferbenchError) -> bool:
         """Have another artifact, once, if the one that was kept is why the cell did not open."""

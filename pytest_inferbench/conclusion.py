@@ -36,8 +36,13 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         "judgements": [plain(judgement) for judgement in judgements],
         "figures": figures,
         "addition": handle.addition(),
+        **handle.details(),
     }
     item.user_properties += _properties(judgements, figures)
+    if not judgements and handle.is_optional:
+        why = f"no budget on {handle.kind}"
+        item.stash[PAYLOAD]["not_asked"] = why
+        pytest.skip(f"[IB-640] {cell}: not asked: {why}; it was measured only")
     if not judgements:
         pytest.skip(f"[IB-616] {cell}: no budget applies to {handle.kind}: it was measured only")
     verdict = worst([judgement.verdict for judgement in judgements])

@@ -30,12 +30,14 @@ _MARKERS = (
     "energy: the power and the energy it takes are within budget",
     "speedup: a cell is as many times as fast as another as it must be",
     "cold_start: opening it and the first inference are within budget",
+    "throughput: inferences a second by batch size; collected where batches or a budget are set",
 )
 _OPTIONS_IN_PLAY = (
     "inferbench_require",
     "inferbench_update",
     "inferbench_json",
     "inferbench_coverage",
+    "inferbench_raw",
     "inferbench_against",
     "inferbench_against_model",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.report.messages import counted
 from pytest_inferbench.requirements import unmet
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         problems.append("nothing reached a verdict: what did not run did not pass")
     problems += _run_again(gate)
     gate.notices += problems
+    if gate.options.raw_folder is not None:
+        gate.notices.append(_raw(gate))
     if gate.options.json_path is not None:
         unwritten = _write_json(gate)
         gate.notices += unwritten
@@ -106,6 +109,12 @@ def _record(gate: Gate) -> list[str]:
     return (
         problems if lines or problems else ["[IB-703] --update-baselines, and no cell was recorded"]
     )
+
+
+def _raw(gate: Gate) -> str:
+    """Say where the raw samples are; each test of a cell names the files of the same launches."""
+    files = {name for entry in gate.ledger.ours for name in entry.payload.get("raw", ())}
+    return f"raw samples: {counted(len(files), 'file')} in {gate.options.raw_folder}"
 
 
 def _write_json(gate: Gate) -> list[str]:

@@ -70,6 +70,7 @@ class Options:
     reason: str = ""
     json_path: Path | None = None
     coverage_path: Path | None = None
+    raw_folder: Path | None = None
     in_process: bool = False
     against: str | None = None
     against_python: Path | None = None
@@ -209,6 +210,7 @@ class Gate:
             reason=config.getoption("inferbench_reason"),
             json_path=path_of("inferbench_json"),
             coverage_path=path_of("inferbench_coverage"),
+            raw_folder=path_of("inferbench_raw"),
             in_process=config.getoption("inferbench_in_process"),
             against=config.getoption("inferbench_against"),
             against_python=path_of("inferbench_against"),
@@ -272,7 +274,7 @@ class Gate:
         """Count the gated comparisons that share the session's error budget."""
         gated = (
             *("p5", "p50", "p90", "p99", "mean", "memory", "cold_start"),
-            *("device_memory", "power", "energy"),
+            *("device_memory", "power", "energy", "throughput"),
         )
         able = [cell for cell in cells if not cell.cannot_run]
         of_one = sum(
@@ -349,8 +351,16 @@ class Gate:
             self._references[name] = Reference(self, self.task_of(name))
         return self._references[name]
 
-    def launch(self, environment: str, modules: Sequence[str]) -> AnyWorker:
-        """Start a worker in an environment, within the settings' limits."""
+    def launch(
+        self, environment: str, modules: Sequence[str], env: Mapping[str, str] | None = None
+    ) -> AnyWorker:
+        """Start a worker in an environment, within the settings' limits.
+
+        Args:
+            environment: Its name.
+            modules: Modules to ship to it beyond its own.
+            env: Environment variables beside those of the settings.
+        """
         from pytest_inferbench.worker.client import Environment, InProcessWorker, Limits, launch
 
         facts = self.environments[environment]
@@ -363,7 +373,7 @@ class Gate:
             name=environment,
             python=declared.python if declared else None,
             ssh=facts.host,
-            env=declared.env if declared else {},
+            env={**(declared.env if declared else {}), **(env or {})},
         )
         limits = self.settings.worker
         return launch(

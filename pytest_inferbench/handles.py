@@ -32,6 +32,8 @@ class Handle:
     """A measurement of one cell, made on first use."""
 
     kind = ""
+    is_optional = False
+    """Whether it is measured for its figures' sake where no budget asks for a verdict."""
 
     def __init__(self, run: CellRun) -> None:
         self._run = run
@@ -43,6 +45,10 @@ class Handle:
     def figures(self) -> dict[str, float]:
         """The numbers for tables and results."""
         raise NotImplementedError
+
+    def details(self) -> dict[str, Any]:
+        """What results hold beside the figures, as plain types."""
+        return {}
 
     def addition(self) -> dict[str, Any] | None:
         """The session to record, when baselines are being updated."""

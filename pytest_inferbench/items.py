@@ -35,7 +35,9 @@ CELL = "_inferbench_cell"
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
 _SPEEDUP = "speedup"  # the fixture that only cells with such a budget are given to
-_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", "energy", _SPEEDUP})
+_FRESH_WORKER_FIXTURES = frozenset(
+    {"latency", "memory", "cold_start", "energy", "throughput", _SPEEDUP}
+)
 
 
 def cell_of(item: pytest.Item) -> Cell | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_inferbench.judge.validity import why_disturbed
 
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.settings.schema import LatencySettings
+    from pytest_inferbench.worker.client import Reply
 
 STATISTICS = ("p5", "p50", "p90", "p99", "mean")
+
+STAGES = ("open", "first_inference", "load_from_cache", "fresh_build")
+"""What a cold start is made of; the last two where the backend has a cache of what it builds."""
 
 PARTS = ("server_ms", "network_ms")
 """What a service's latency is made of, where it tells."""
@@ -48,6 +52,11 @@ class Launch:
         probe_ms: The machine's own speed beside it.
         versions: What ran, by distribution.
         parts_ms: The median of each of `PARTS` that the backend tells.
+        calls_per_sample: Calls that each timing is the mean of.
+        stages_ms: The part of the cold start that each of `STAGES` took, those that there were.
+        device_ms: Each of `STATISTICS` of the time on the device, where the backend can tell.
+        pinned: The CPUs that it was kept to, where the settings pin it.
+        raw_files: Where the timings themselves were kept.
         set_aside: Why the run does not count; empty when it does.
     """
 
@@ -59,6 +68,11 @@ class Launch:
     probe_ms: float
     versions: dict[str, str]
     parts_ms: dict[str, float] = field(default_factory=dict)
+    calls_per_sample: int = 1
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    device_ms: dict[str, float] = field(default_factory=dict)
+    pinned: str = ""
+    raw_files: tuple[str, ...] = ()
     watts: float | None = None
     joules: float | None = None
     device_mib: float | None = None
@@ -95,6 +109,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         sampled, figures = reply.fields, reply.fields["percentiles_ms"]
         calls = int(min(_GROWTH_CALLS, max(10, _GROWTH_BUDGET_MS / figures["mean"])))
         grown = worker.call("memory", {"calls": calls}, first).fields
+    aside = why_set_aside(latency, sampled, run.cell.device)
     return Launch(
         latency_ms={name: figures[name] for name in STATISTICS},
         samples=len(reply.arrays["ns"]),
@@ -104,13 +119,57 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         probe_ms=min(sampled["probes_ms"]),
         versions=opened["versions"],
         parts_ms={name: sampled["ran"][name]["p50"] for name in PARTS if name in sampled["ran"]},
+        calls_per_sample=sampled["calls_per_sample"],
+        stages_ms=stages_ms(opened, answered["infer_ms"]),
+        device_ms=sampled["device_percentiles_ms"],
+        pinned=pinned_to(latency, opened),
         watts=sampled["seen"]["watts"],
         joules=sampled["joules"],
         device_mib=grown["device_mib"],
         device_growth_mib=grown["device_growth_mib"],
         missing=_missing(sampled["seen"], grown),
-        set_aside=why_set_aside(latency, sampled, run.cell.device),
+        raw_files=keep_raw(run, reply, opened["versions"], aside),
+        set_aside=aside,
     )
+
+
+def stages_ms(opened: Mapping[str, Any], first_ms: float) -> dict[str, float]:
+    """Return the parts of a cold start, by the names in `STAGES`.
+
+    Args:
+        opened: The worker's answer to `open`.
+        first_ms: How long the first inference took.
+    """
+    open_ms, from_cache = opened["open_ms"], opened["from_cache"]
+    stages = {"open": open_ms, "first_inference": first_ms}
+    if from_cache is not None:
+        stages["load_from_cache" if from_cache else "fresh_build"] = open_ms
+    return stages
+
+
+def pinned_to(latency: LatencySettings, opened: Mapping[str, Any]) -> str:
+    """Return the CPUs that a worker is kept to, as it said when it opened; empty if it is not."""
+    return ",".join(map(str, opened["affinity"])) if latency.pin else ""
+
+
+def keep_raw(
+    run: CellRun, reply: Reply, versions: Mapping[str, str], aside: str, **facts: Any
+) -> tuple[str, ...]:
+    """Write a run's timings where `--inferbench-raw` says; return the names of the files."""
+    folder = run.gate.options.raw_folder
+    if folder is None:
+        return ()
+    from pytest_inferbench.measure.raw import save
+
+    environment = {**run.gate.environments[run.cell.environment].facts, **versions}
+    told = {
+        "cell": run.cell.id,
+        **facts,
+        **reply.fields,
+        "set_aside": aside,
+        "environment": environment,
+    }
+    return (save(folder, run.cell.id, reply.arrays["ns"], told),)
 
 
 def watched(cell: Cell, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +218,15 @@ def _stolen(latency: LatencySettings, seen: Mapping[str, Any]) -> str:
     return f"the hypervisor took {seen['steal_share']:.0%} of the CPU"
 
 
-def valid(launches: Sequence[Launch]) -> list[Launch]:
+class _MayBeSetAside(Protocol):
+    @property
+    def set_aside(self) -> str: ...
+
+
+_Run = TypeVar("_Run", bound=_MayBeSetAside)
+
+
+def valid(launches: Sequence[_Run]) -> list[_Run]:
     """Return the runs that count."""
     return [launch for launch in launches if not launch.set_aside]
 

@@ -70,6 +70,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
     )
     group.addoption(
+        "--inferbench-raw",
+        metavar="DIR",
+        help="keep every timing, compressed, in a file a run in DIR",
+    )
+    group.addoption(
         "--inferbench-against",
         metavar="PYTHON",
         help="compare the time of each cell with the same cell in another environment, side by"
@@ -143,10 +148,13 @@ class GateHooks:
         refuse_misdeclared(self.gate, cells_in(ids, self.gate.cells_by_id))
 
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
-        """Leave ONNX's own cases out of a run that did not ask for them."""
+        """Leave ONNX's own cases, and sweeps, out of a run that did not ask for them."""
+        from pytest_inferbench import optional
         from pytest_inferbench.onnx_cases.items import leave_out
 
-        return leave_out(config, collection_path)
+        settings = self.gate.settings
+        swept = optional.leave_out(settings, config, collection_path)
+        return leave_out(config, collection_path) or swept
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench import __version__
-from pytest_inferbench.launches import STATISTICS, Launch
+from pytest_inferbench.launches import STAGES, STATISTICS, Launch
 
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
+    from pytest_inferbench.sweeps import Sweep
 
 
 def figures_of(launch: Launch) -> dict[str, float]:
@@ -38,29 +39,23 @@ def new_session(
     run: CellRun, launches: Sequence[Launch], reason: str, scores: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return a session as plain types, as it will stand in the baseline file."""
-    versions = launches[0].versions if launches else {}
     return {
         "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "reason": reason,
         "artifact": run.artifact.sha256,
-        "environment": {
-            "inferbench": __version__,
-            **run.gate.environments[run.cell.environment].facts,
-            **versions,
-            **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
-        },
+        "environment": environment_of(run, launches[0]) if launches else {},
         "latency_ms": {
-            name: [_short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
+            name: [short(launch.latency_ms[name]) for launch in launches] for name in STATISTICS
         },
         "samples": [launch.samples for launch in launches],
-        "probe_ms": [_short(launch.probe_ms) for launch in launches],
+        "probe_ms": [short(launch.probe_ms) for launch in launches],
         "memory_mib": {
-            "peak": [_short(launch.peak_mib) for launch in launches],
+            "peak": [short(launch.peak_mib) for launch in launches],
             **_told(launches, device="device_mib"),
         },
         "energy": _told(launches, watts="watts", joules="joules"),
-        "cold_start_ms": {"total": [_short(launch.cold_start_ms) for launch in launches]},
-        "scores": {k: _short(v) for k, v in scores.items() if math.isfinite(v)},
+        "cold_start_ms": _cold_start(launches),
+        "scores": {k: short(v) for k, v in scores.items() if math.isfinite(v)},
     }
 
 
@@ -71,10 +66,31 @@ def _told(launches: Sequence[Launch], **attributes: str) -> dict[str, list[float
         for name, attribute in attributes.items()
     }
     return {
-        name: [_short(value) for value in values]
+        name: [short(value) for value in values]
         for name, values in told.items()
         if values and None not in values
     }
+
+
+def environment_of(run: CellRun, seen: Launch | Sweep) -> dict[str, str]:
+    """Return versions and settings of the machine as a launch or a sweep found them."""
+    return {
+        "inferbench": __version__,
+        **run.gate.environments[run.cell.environment].facts,
+        **seen.versions,
+        **({"pinned to CPUs": seen.pinned} if seen.pinned else {}),
+        **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
+    }
+
+
+def _cold_start(launches: Sequence[Launch]) -> dict[str, list[float]]:
+    """Return the whole of each run, and each stage of those that had it."""
+    stages = {
+        stage: [short(each.stages_ms[stage]) for each in launches if stage in each.stages_ms]
+        for stage in STAGES
+    }
+    total = [short(launch.cold_start_ms) for launch in launches]
+    return {"total": total, **{stage: runs for stage, runs in stages.items() if runs}}
 
 
 def record(gate: Gate) -> list[str]:
@@ -120,6 +136,6 @@ def _p50(session: Any) -> float:
     return float(statistics.median(session.latency_ms["p50"]))
 
 
-def _short(value: float) -> float:
-    """Seven digits are more than any clock gives, and read well in a diff."""
+def short(value: float) -> float:
+    """Return a figure as it is written: seven digits are more than any clock gives."""
     return float(f"{value:.7g}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
     from pytest_inferbench.side_by_side import Speedup
+    from pytest_inferbench.throughput import Throughput
     from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
@@ -158,6 +159,14 @@ def cold_start(_inferbench_run: CellRun) -> ColdStart:
     from pytest_inferbench.timing import ColdStart
 
     return ColdStart(_inferbench_run)
+
+
+@pytest.fixture
+def throughput(_inferbench_run: CellRun) -> Throughput:
+    """Inferences a second by batch size: `per_s(8)`, `best_per_s`, `batches`."""
+    from pytest_inferbench.throughput import Throughput
+
+    return Throughput(_inferbench_run)
 
 
 @pytest.fixture

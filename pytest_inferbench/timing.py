@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from pytest_inferbench.judge.runs import (
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.launches import (
     PARTS,
+    STAGES,
     STATISTICS,
     Launch,
     device_figures,
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
     from pytest_inferbench.baselines.differences import Difference
     from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.settings.budgets import Budget
+
+
+ACCEPT = "find the cause, or accept it with --update-baselines --inferbench-reason '...'"
+
+TAILS = ("p90", "p99")
+"""Statistics that batches of calls make milder."""
 
 
 class RunsHandle(Handle):
@@ -107,6 +114,10 @@ class RunsHandle(Handle):
         scores = Similarity(self._run).figures()
         return new_session(self._run, self._launches, gate.options.reason, scores)
 
+    def details(self) -> dict[str, Any]:
+        """The files of raw samples, set aside or not."""
+        return {"raw": [file for launch in self._run.launches for file in launch.raw_files]}
+
     def context(self) -> Mapping[str, str]:
         """Say which runs do not count, and what to do."""
         if self._beside is not None:
@@ -115,9 +126,7 @@ class RunsHandle(Handle):
         if self._set_aside:
             lines["set aside"] = self._set_aside
         if self._stored and self._launches:
-            lines["what to do"] = (
-                "find the cause, or accept it with --update-baselines --inferbench-reason '...'"
-            )
+            lines["what to do"] = ACCEPT
         return lines
 
     def differs(self) -> Sequence[Difference] | None:
@@ -133,8 +142,7 @@ class RunsHandle(Handle):
     @property
     def _set_aside(self) -> str:
         """How many runs do not count, and why the first does not; empty when all do."""
-        reasons = [launch.set_aside for launch in self._run.launches if launch.set_aside]
-        return f"{counted(len(reasons), 'run')}: {reasons[0]}" if reasons else ""
+        return said_of(launch.set_aside for launch in self._run.launches)
 
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
@@ -157,7 +165,7 @@ class RunsHandle(Handle):
             detail = f"{judgement.detail}; set aside: {self._set_aside}"
             judgement = dataclasses.replace(judgement, detail=detail)
         recording = gate.options.update is not None and len(launches) >= MIN_RUNS
-        return _recorded(judgement) if recording else judgement
+        return recorded(judgement) if recording else judgement
 
     @property
     def _label(self) -> str:
@@ -175,15 +183,7 @@ class RunsHandle(Handle):
         again = valid(self._run.measure(2 * wanted))[wanted:]
         budget = self._budget(judgement.metric)
         assert budget is not None
-        second = self._judge(budget, again, self._stored)
-        if second.verdict is Verdict.REGRESSED:
-            return judgement
-        return dataclasses.replace(
-            judgement,
-            verdict=Verdict.INCONCLUSIVE,
-            code="IB-615",
-            detail=f"{counted(len(again), 'further run')} did not confirm it; {second.detail}",
-        )
+        return confirmed(judgement, self._judge(budget, again, self._stored), len(again))
 
 
 class Latency(RunsHandle):
@@ -195,6 +195,17 @@ class Latency(RunsHandle):
     def percentile_ms(self, statistic: str) -> float:
         """Return a statistic (p5, p50, p90, p99, mean): the median over the runs."""
         return statistics.median(launch.latency_ms[statistic] for launch in self._launches)
+
+    def _judge(
+        self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
+    ) -> Judgement:
+        """Judge as usual, and say of a tail what it is the tail of."""
+        judgement = super()._judge(budget, launches, stored)
+        calls = max((launch.calls_per_sample for launch in launches), default=1)
+        if calls == 1 or budget.metric not in TAILS:
+            return judgement
+        means = f"each timing is the mean of {calls} calls, so a single slow call shows less"
+        return dataclasses.replace(judgement, detail=f"{judgement.detail}; {means}")
 
     @property
     def p50_ms(self) -> float:
@@ -219,6 +230,12 @@ class Latency(RunsHandle):
                 )
             },
             "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
+            **(
+                {"device_p50_ms": statistics.median(device)}
+                if (device := [x.device_ms["p50"] for x in self._launches if x.device_ms])
+                else {}
+            ),
+            "calls_per_sample": max(launch.calls_per_sample for launch in self._launches),
             **device_figures(self._launches),
             "samples": sum(launch.samples for launch in self._launches),
             "runs": len(self._launches),
@@ -299,11 +316,23 @@ class ColdStart(RunsHandle):
         """The median over the runs."""
         return statistics.median(launch.cold_start_ms for launch in self._launches)
 
+    def stage_ms(self, stage: str) -> float | None:
+        """Return the median of one of `launches.STAGES`, None where no run had it."""
+        runs = [each.stages_ms[stage] for each in self._launches if stage in each.stages_ms]
+        return statistics.median(runs) if runs else None
+
     def figures(self) -> dict[str, float]:
-        """The cold start."""
+        """The cold start and its parts: loading from a cache apart from a fresh build."""
         if figures := self._figures_beside():
             return figures
-        return {"cold_start_ms": self.median_ms} if self._launches else {}
+        if not self._launches:
+            return {}
+        stages = {
+            f"{stage}_ms": figure_ms
+            for stage in STAGES
+            if (figure_ms := self.stage_ms(stage)) is not None
+        }
+        return {"cold_start_ms": self.median_ms, **stages}
 
 
 def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:
@@ -351,7 +380,26 @@ def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSe
     return StoredSessions(sessions, label)
 
 
-def _recorded(judgement: Judgement) -> Judgement:
+def said_of(reasons: Iterable[str]) -> str:
+    """Say how many runs do not count, and why the first does not; empty when all do."""
+    given = [reason for reason in reasons if reason]
+    return f"{counted(len(given), 'run')}: {given[0]}" if given else ""
+
+
+def confirmed(first: Judgement, second: Judgement, runs: int) -> Judgement:
+    """Return a regression as it is when fresh runs say the same, else as inconclusive."""
+    if second.verdict is Verdict.REGRESSED:
+        return first
+    return dataclasses.replace(
+        first,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-615",
+        detail=f"{counted(runs, 'further run')} did not confirm it; {second.detail}",
+    )
+
+
+def recorded(judgement: Judgement) -> Judgement:
+    """Return what is said of a figure that becomes a baseline instead of being compared."""
     unit = judgement.unit
     old = "nothing" if judgement.baseline is None else figure(judgement.baseline, unit)
     return dataclasses.replace(

@@ -32,6 +32,9 @@ CARRIERS: Mapping[str, str] = {
 }
 """What travels where numpy has no dtype: raw bits, one small integer a value, or numpy's text."""
 
+DeviceTimer = Callable[[Callable[[], object]], float]
+"""Runs what `prepare` returned, waits for the device, gives the milliseconds it took there."""
+
 PLACEMENT = ("placement", "fallback", "memcpy_nodes", "precisions", "emulated")
 """The facts about where nodes ran and what they computed in; docs/architecture.md says more."""
 
@@ -121,6 +124,14 @@ class Backend(ABC):
         """Wait until all work is done; for runtimes whose calls return early."""
         self._synchronize()
 
+    def loaded_from_cache(self) -> bool | None:
+        """Whether opening loaded what an earlier one had built; None where nothing is kept."""
+        return self._loaded_from_cache()
+
+    def device_timer(self) -> DeviceTimer | None:
+        """Return what times a call on the device itself; None where that cannot be told."""
+        return self._device_timer()
+
     def describe(self) -> dict[str, Any]:
         """Return what really runs: provider, placement, threads; plain types."""
         return dict(self._describe())
@@ -161,6 +172,14 @@ class Backend(ABC):
 
     def _synchronize(self) -> None:  # noqa: B027 - optional
         """Wait for the device; nothing to do for calls that return when done."""
+
+    def _loaded_from_cache(self) -> bool | None:
+        """Return nothing: override where `_open` builds, and keeps what it built."""
+        return None
+
+    def _device_timer(self) -> DeviceTimer | None:
+        """Return nothing: override where the device can be asked, as with CUDA's events."""
+        return None
 
     def _describe(self) -> Mapping[str, Any]:
         return {}

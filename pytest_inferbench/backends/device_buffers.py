@@ -70,6 +70,18 @@ class Cuda(ABC):
         """Wait for a stream."""
 
     @abstractmethod
+    def event(self) -> int:
+        """Return the handle of a new event that notes the time; it lives until `close`."""
+
+    @abstractmethod
+    def record(self, event: int, stream: int) -> None:
+        """Have an event note when a stream gets to it."""
+
+    @abstractmethod
+    def elapsed_ms(self, started: int, stopped: int) -> float:
+        """Return the time on the device between two events that it has got to."""
+
+    @abstractmethod
     def capture(self, stream: int, enqueue: Callable[[], object]) -> Callable[[], object]:
         """Record what is put on a stream, without running it; return what runs it."""
 

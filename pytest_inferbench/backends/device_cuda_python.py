@@ -28,6 +28,7 @@ class CudaPython(Cuda):
         self._host: list[int] = []
         self._streams: list[int] = []
         self._graphs: list[Any] = []
+        self._events: list[int] = []
         self._enter()
         self._call("cudaFree", 0)  # makes the context, so that a broken driver is found here
 
@@ -68,6 +69,16 @@ class CudaPython(Cuda):
     def synchronize(self, stream: int) -> None:
         self._call("cudaStreamSynchronize", stream)
 
+    def event(self) -> int:
+        self._events.append(int(self._call("cudaEventCreate")))
+        return self._events[-1]
+
+    def record(self, event: int, stream: int) -> None:
+        self._call("cudaEventRecord", event, stream)
+
+    def elapsed_ms(self, started: int, stopped: int) -> float:
+        return float(self._call("cudaEventElapsedTime", started, stopped))
+
     def capture(self, stream: int, enqueue: Callable[[], object]) -> Callable[[], object]:
         mode = self._rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
@@ -87,13 +98,20 @@ class CudaPython(Cuda):
     def close(self) -> None:
         for name, handles in (
             ("cudaGraphExecDestroy", self._graphs),
+            ("cudaEventDestroy", self._events),
             ("cudaStreamDestroy", self._streams),
             ("cudaFree", list(self._device)),
             ("cudaFreeHost", self._host),
         ):
             for handle in handles:
                 self._call(name, handle)
-        for emptied in (self._graphs, self._streams, self._device, self._host):
+        for emptied in (
+            self._graphs,
+            self._events,
+            self._streams,
+            self._device,
+            self._host,
+        ):
             emptied.clear()
 
     def _copy(self, to: int, source: int, size_bytes: int, kind: str, stream: int) -> None:

@@ -29,6 +29,7 @@ class PyCuda(Cuda):
         self._device: dict[int, Any] = {}
         self._host: list[Any] = []
         self._streams: dict[int, Any] = {}
+        self._events: dict[int, Any] = {}
 
     def device(self) -> Device:
         major, minor = self._gpu.compute_capability()
@@ -72,6 +73,20 @@ class PyCuda(Cuda):
         with self._explained("cuStreamSynchronize"):
             self._streams[stream].synchronize()
 
+    def event(self) -> int:
+        with self._explained("cuEventCreate"):
+            made = self._driver.Event()
+        self._events[id(made)] = made  # PyCUDA's events have no handle to ask for
+        return id(made)
+
+    def record(self, event: int, stream: int) -> None:
+        with self._explained("cuEventRecord"):
+            self._events[event].record(self._streams[stream])
+
+    def elapsed_ms(self, started: int, stopped: int) -> float:
+        with self._explained("cuEventElapsedTime"):
+            return float(self._events[stopped].time_since(self._events[started]))
+
     def capture(self, stream: int, enqueue: Callable[[], object]) -> Callable[[], object]:
         on = self._streams[stream]
         with self._explained("cuStreamBeginCapture"):
@@ -90,7 +105,7 @@ class PyCuda(Cuda):
     def close(self) -> None:
         for made in self._device.values():
             made.free()
-        for emptied in (self._device, self._host, self._streams):
+        for emptied in (self._device, self._host, self._events, self._streams):
             emptied.clear()
 
     @contextmanager

@@ -98,6 +98,9 @@ class OpenVino(Backend):
             held += [array, tensor]
         return held
 
+    def _loaded_from_cache(self) -> bool | None:
+        return self._loaded if self._cache else None
+
     def _close(self) -> None:
         self._requests.close()
         del self._requests, self._core

@@ -22,6 +22,7 @@ from pytest_inferbench.backends.ort_providers import (
     provider_of,
 )
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.worker import affinity
 
 _NO_CPU = "session.disable_cpu_ep_fallback"
 _RECORD = "session.record_ep_graph_assignment_info"
@@ -75,6 +76,9 @@ def open_session(
     """
     provider = provider_of(options)
     chosen = session_options(ort, options)
+    if (cpus := affinity.pinned()) and "intra_op_num_threads" not in options:
+        # Left to itself it makes a thread for each core of the machine, and moves it there.
+        chosen.intra_op_num_threads = len(cpus)
     if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
         chosen.add_session_config_entry(_RECORD, "1")  # seen to cost nothing at run time
     if profile_prefix:

@@ -6,13 +6,13 @@ Knows neither files nor budgets.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pytest_inferbench.backends.contract import Array, TensorSpec
+from pytest_inferbench.backends.contract import Array, DeviceTimer, TensorSpec
 from pytest_inferbench.errors import InferbenchError
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
@@ -179,3 +179,19 @@ def _impossible(precision: str, why: str) -> InferbenchError:
         f"torch cannot run {precision} here: {why}",
         f"Leave {precision} out of the model's precisions, or choose another device.",
     )
+
+
+def device_timer(torch: Any, device: str) -> DeviceTimer:
+    """Return what times a call between two events of the device's current stream."""
+    with torch.cuda.device(device):
+        started, stopped = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def time_ms(call: Callable[[], object]) -> float:
+        with torch.cuda.device(device):
+            started.record()
+            call()
+            stopped.record()
+            stopped.synchronize()
+        return float(started.elapsed_time(stopped))
+
+    return time_ms

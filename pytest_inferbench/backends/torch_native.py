@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from pytest_inferbench.backends import torch_facts as facts
 from pytest_inferbench.backends import torch_files as files
 from pytest_inferbench.backends import torch_options
-from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
+from pytest_inferbench.backends.contract import Array, Backend, DeviceTimer, TensorSpec
 from pytest_inferbench.backends.torch_tensors import Casts
 from pytest_inferbench.errors import InferbenchError
 
@@ -98,6 +98,11 @@ class Torch(Backend):
     def _synchronize(self) -> None:
         if self._device != "cpu":
             self._torch.cuda.synchronize(self._device)
+
+    def _device_timer(self) -> DeviceTimer | None:
+        if self._device == "cpu":
+            return None
+        return facts.device_timer(self._torch, self._device)
 
     def _close(self) -> None:
         del self._run, self._module, self._arguments

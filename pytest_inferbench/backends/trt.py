@@ -11,7 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pytest_inferbench.backends.contract import Array, Backend, TensorSpec, unknown_option
+from pytest_inferbench.backends.contract import (
+    Array,
+    Backend,
+    DeviceTimer,
+    TensorSpec,
+    unknown_option,
+)
 from pytest_inferbench.backends.device_buffers import Cuda, open_device
 from pytest_inferbench.backends.trt_engine import BUILD_OPTIONS, inspect_engine, load_plugins
 from pytest_inferbench.backends.trt_flavour import DISTRIBUTIONS, find_flavour, make_log
@@ -94,6 +100,12 @@ class TensorRt(Backend):
 
     def _synchronize(self) -> None:
         self._session.synchronize()
+
+    def _loaded_from_cache(self) -> bool:
+        return True  # an engine is built before, as an artifact: its `build_ms` is among its facts
+
+    def _device_timer(self) -> DeviceTimer:
+        return self._session.timer()
 
     def _close(self) -> None:
         cuda = self._cuda

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_inferbench.backends.contract import Array, TensorSpec
+from pytest_inferbench.backends.contract import Array, DeviceTimer, TensorSpec
 from pytest_inferbench.backends.device_buffers import Cuda
 from pytest_inferbench.backends.trt_flavour import Flavour
 from pytest_inferbench.backends.trt_network import numpy_name
@@ -78,6 +78,23 @@ class Session:
         """Wait for the device."""
         with self._lock, self._cuda.active():
             self._cuda.synchronize(self._stream)
+
+    def timer(self) -> DeviceTimer:
+        """Return what times a prepared call between two events of the stream that it runs on."""
+        with self._lock, self._cuda.active():
+            started, stopped = self._cuda.event(), self._cuda.event()
+
+        def time_ms(call: Callable[[], object]) -> float:
+            # The call takes the lock itself and waits: only its own work is between the events.
+            with self._cuda.active():
+                self._cuda.record(started, self._stream)
+            call()
+            with self._cuda.active():
+                self._cuda.record(stopped, self._stream)
+                self._cuda.synchronize(self._stream)
+                return self._cuda.elapsed_ms(started, stopped)
+
+        return time_ms
 
     def new_context(self) -> Any:
         """Return an execution context.

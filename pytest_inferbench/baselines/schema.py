@@ -24,6 +24,7 @@ MAX_ACCEPTANCES = 50
 
 Milliseconds = Annotated[float, Meta(gt=0)]
 Runs = Annotated[tuple[Milliseconds, ...], Meta(min_length=1)]
+BatchSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}$")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -42,6 +43,8 @@ class Session(
         probe_ms: The machine's own speed at each run.
         memory_mib: Figure -> one value a launch.
         cold_start_ms: Stage -> one figure a launch.
+        throughput_per_s: Batch size -> inferences a second, one figure a sweep.
+        sweep_probe_ms: The machine's own speed at each sweep.
         energy: "watts" and "joules" an inference -> one figure a launch; where they can be read.
         scores: Accuracy figure by name.
     """
@@ -56,9 +59,13 @@ class Session(
     memory_mib: dict[str, Runs] = {}
     cold_start_ms: dict[str, Runs] = {}
     energy: dict[str, Runs] = {}
+    throughput_per_s: dict[BatchSize, Runs] = {}
+    sweep_probe_ms: tuple[Milliseconds, ...] = ()
     scores: dict[str, float] = {}
 
     def __post_init__(self) -> None:
+        if any(len(runs) != len(self.sweep_probe_ms) for runs in self.throughput_per_s.values()):
+            raise ValueError("throughput_per_s and sweep_probe_ms differ in how many sweeps")
         _check_time(self.recorded)
 
     def runs_of(self, metric: str) -> Runs:
@@ -71,6 +78,11 @@ class Session(
             "cold_start": self.cold_start_ms.get("total"),
         }
         return named.get(metric, self.latency_ms.get(metric)) or ()
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """The batch sizes whose throughput it recorded."""
+        return tuple(sorted(map(int, self.throughput_per_s)))
 
     @property
     def recorded_at(self) -> datetime:

@@ -55,6 +55,7 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "device_memory": 0.02,
         "power": 0.10,
         "energy": 0.15,
+        "throughput": 0.12,
     },
     "nvidia": {
         "p5": 0.02,
@@ -67,6 +68,7 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "device_memory": 0.02,
         "power": 0.05,
         "energy": 0.06,
+        "throughput": 0.03,
     },
     "jetson": {
         "p5": 0.03,
@@ -79,6 +81,7 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "device_memory": 0.02,
         "power": 0.05,
         "energy": 0.07,
+        "throughput": 0.04,
     },
 }
 _OTHER_SPREAD = 0.20

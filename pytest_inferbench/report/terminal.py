@@ -11,6 +11,7 @@ import pytest
 
 from pytest_inferbench.launches import PARTS
 from pytest_inferbench.ledger import count_by_code
+from pytest_inferbench.report import rates
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.report.table import Row, rows, speedups
 
@@ -31,6 +32,9 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     reporter.section("inference gate")
     if table:
         reporter.write(_render(table, reporter), flush=True)
+    _write_means(table, reporter)
+    for line in rates.lines(gate.cells, gate.ledger):
+        reporter.write_line(line)
     _write_what_cannot_run(gate, reporter)
     _write_coverage(gate, reporter)
     for notice in gate.notices:
@@ -68,6 +72,17 @@ def _write_coverage(gate: Gate, reporter: pytest.TerminalReporter) -> None:
             lines = [*summary(covered), f"  {error}"]
         for line in lines:
             reporter.write_line(line)
+
+
+def _write_means(table: list[Row], reporter: pytest.TerminalReporter) -> None:
+    """Say whose percentiles are of means: calls too short for a clock read each."""
+    means = [
+        f"{row.cell.model} {row.cell.backend} {row.cell.precision} ({calls:.0f})"
+        for row in table
+        if (calls := row.figures.get("calls_per_sample", 1)) > 1
+    ]
+    if means:
+        reporter.write_line(f"p99 is of means of several calls (so many): {', '.join(means)}")
 
 
 def _write_what_cannot_run(gate: Gate, reporter: pytest.TerminalReporter) -> None:

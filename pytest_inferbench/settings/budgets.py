@@ -31,7 +31,8 @@ class Budget:
     """A limit on one metric.
 
     Attributes:
-        limit: A fraction (0.05 for +5 %) when relative, else in `unit`.
+        limit: A fraction (0.05 for +5 %, and for -5 % where higher is better) when relative, else
+            in `unit`.
         unit: The unit of the metric.
         text: As it was written, for messages.
         origin: Whether the user wrote it.
@@ -140,13 +141,20 @@ def _relative(metric: Metric, text: str, sign: str, number: str, unit: str) -> f
     absolute = f"an absolute limit, such as {example(metric.unit)}"
     if not metric.relative:
         raise ValueError(f'"{text}": {metric.name} takes {absolute}, no change in percent')
+    worse, named = ("-", "minus") if metric.better == "higher" else ("+", "plus")
     if unit != "%":
-        raise ValueError(f'"{text}": a change is given in percent ("+5%"), {absolute}, has no sign')
-    if sign != "+":
-        raise ValueError(f'"{text}": what may get worse has an explicit plus: "+{number}%"')
+        raise ValueError(
+            f'"{text}": a change is given in percent ("{worse}5%"), {absolute}, has no sign'
+        )
+    if sign != worse:
+        raise ValueError(
+            f'"{text}": what may get worse has an explicit {named}: "{worse}{number}%"'
+        )
     limit = float(number) / 100
     if not 0 < limit < float("inf"):
         raise ValueError(f'"{text}": no two measurements are equal; allow a change above 0 %')
+    if worse == "-" and limit >= 1:
+        raise ValueError(f'"{text}": nothing loses all of it; allow a loss below 100 %')
     return limit
 
 

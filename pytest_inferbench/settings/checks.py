@@ -42,6 +42,9 @@ def check(settings: Settings, known_backends: Collection[str], problems: Problem
     _check_environments(settings.environments, known_backends, problems)
     if settings.latency.warmup_floor_s > settings.latency.warmup_ceiling_s:
         problems.add("latency.warmup_floor", "is longer than latency.warmup_ceiling")
+    for index, batch in enumerate(settings.latency.batches):
+        if batch in settings.latency.batches[:index]:
+            problems.add(f"latency.batches[{index}]", f"{batch} is named twice")
 
 
 def _check_name(table: str, name: str, reserved: Collection[str], problems: Problems) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
-from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Seconds, Sources
+from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Pin, Seconds, Sources
 from pytest_inferbench.settings.spelling import LATER_TASKS, dotted, nearest, unknown
 from pytest_inferbench.settings.units import positive
 
@@ -58,6 +58,7 @@ class Converter:
             Path: self._path,
             Interpreter: self._interpreter,
             Sources: self._sources,
+            Pin: _pin,
         }
 
     def table(self, kind: type[_Table], data: Any, *key: str) -> _Table | None:
@@ -138,6 +139,17 @@ class Converter:
         what = what.replace("`object`", "`table`")
         where = where.replace("[...]", "")
         self._problems.add(f"{key}{where}", what[:1].lower() + what[1:])
+
+
+def _pin(value: Any) -> str:
+    """Return CPUs as the worker is told of them."""
+    if value == "auto":
+        return "auto"
+    numbers = value if isinstance(value, list) else []
+    plain = all(isinstance(cpu, int) and not isinstance(cpu, bool) and cpu >= 0 for cpu in numbers)
+    if not numbers or not plain or len(set(numbers)) < len(numbers):
+        raise ValueError(f'expected CPUs such as [0, 1], each once, or "auto", got {value!r:.60}')
+    return ",".join(map(str, sorted(numbers)))
 
 
 @cache

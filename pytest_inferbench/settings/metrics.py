@@ -87,6 +87,7 @@ _ALL = (
     Metric("power", "W", "lower", _POSITIVE, "mean power of the device", relative=True),
     Metric("energy", "J", "lower", _POSITIVE, "energy of the device an inference", relative=True),
     _time("cold_start", "from an empty process to the first answer"),
+    Metric("throughput", "/s", "higher", _POSITIVE, "most inferences a second", relative=True),
     Metric(
         "fallback_nodes", "value", "lower", _NOT_NEGATIVE, "nodes that ran elsewhere than asked"
     ),

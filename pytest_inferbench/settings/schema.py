@@ -25,6 +25,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare seconds')]
 Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
 Sources = Annotated[dict[str, str], Meta(description="paths, made absolute, or URLs, by kind")]
+Pin = Annotated[str, Meta(description='CPUs as "0,1", written [0, 1]; or "auto"')]
 Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
 
@@ -107,6 +108,8 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_disturbed: Share = 0.1
     most_stranger: Share = 0.05
     allow_power_cap: bool = False
+    batches: tuple[Count, ...] = ()
+    pin: Pin | None = None
     burst_s: Seconds = field(name="burst", default=0.03)
     round_s: Seconds = field(name="round", default=0.6)
     compare_s: Seconds = field(name="compare_for", default=60.0)

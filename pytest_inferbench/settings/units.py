@@ -15,6 +15,7 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "W": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
     "J": {"uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3},
     "dB": {"dB": 1.0},
+    "/s": {"/s": 1.0, "/min": 1 / 60},
     "ratio": {},
     "value": {},
 }
@@ -23,14 +24,14 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 QUANTITY = re.compile(
     r"(?P<sign>[+-]?)\s*"
     r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
-    r"(?P<unit>%|[A-Za-zµ]*)"
+    r"(?P<unit>%|/?[A-Za-zµ]*)"
 )
 
 
 def example(unit: str) -> str:
     """Return how a number of this unit may be written."""
     examples = {"ms": "30 ms", "s": "1 s", "MiB": "200 MiB", "W": "60 W", "J": "50 mJ"}
-    examples["dB"] = "40 dB"
+    examples |= {"dB": "40 dB", "/s": "100 /s"}
     return f'"{examples[unit]}"' if unit in examples else "0.99"
 
 

@@ -84,6 +84,13 @@ def main(bundle: Mapping[str, str | None], read_fd: int, write_fd: int, parent: 
     """Serve until the pipe ends."""
     _arm(read_fd, write_fd, parent)
     sys.meta_path.insert(0, ShippedModules(bundle))
+    from pytest_inferbench.worker import affinity
+
+    unpinned: Exception | None = None
+    try:
+        affinity.pin_this_process(os.environ)  # before numpy, which has threads
+    except Exception as error:  # noqa: BLE001 - the first call is told, whatever it is
+        unpinned = error
     from pytest_inferbench.worker.protocol import decode, encode
     from pytest_inferbench.worker.servant import Servant
 
@@ -93,6 +100,8 @@ def main(bundle: Mapping[str, str | None], read_fd: int, write_fd: int, parent: 
         if frame is None:
             break
         try:
+            if unpinned is not None:
+                raise unpinned
             request, arrays = decode(frame)
             fields, results = servant.handle(request["verb"], request["fields"], arrays)
             reply = encode({"result": fields}, results)

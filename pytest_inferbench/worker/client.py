@@ -148,6 +148,8 @@ def launch(
         worker._start_child(bundle, left_s)
     except (OSError, EOFError, InferbenchError) as error:
         worker.close()
+        if isinstance(error, InferbenchError) and error.code == "IB-673":
+            raise  # it was reached, and says itself why it cannot be pinned
         raise diagnosed(environment, str(error)) from error
     except BaseException:
         worker.close()

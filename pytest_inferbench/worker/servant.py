@@ -27,11 +27,15 @@ from pytest_inferbench.measure import machine, memory, sampling
 from pytest_inferbench.measure.bursts import Bursts
 from pytest_inferbench.measure.guard import Guard
 from pytest_inferbench.measure.watcher import Watcher
+from pytest_inferbench.worker import affinity
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
 
 if TYPE_CHECKING:
     from pytest_inferbench.worker.depot import Depot
+
+# How long calls are timed on the device beside the clock: apart, for asking it costs time too.
+_DEVICE_S = 0.2
 
 Fields = dict[str, Any]
 Arrays = dict[str, Array]
@@ -103,6 +107,7 @@ class Servant:
             "machine": platform.machine(),
             "pid": os.getpid(),
             "cpus": len(os.sched_getaffinity(0)),
+            "affinity": sorted(os.sched_getaffinity(0)),
             "distributions": installed(distributions or []),
         }, {}
 
@@ -144,9 +149,13 @@ class Servant:
             raise InferbenchError("IB-313", "an artifact is already open", "Close it first.")
         started = time.perf_counter()
         backend = _opened(backend_module, artifact, options, precision)
+        open_ms = _since_ms(started)
         self._backend = backend
+        affinity.refuse_strays(affinity.pinned())
         return {
-            "open_ms": _since_ms(started),
+            "open_ms": open_ms,
+            "from_cache": backend.loaded_from_cache(),
+            "affinity": sorted(os.sched_getaffinity(0)),
             "inputs": [spec.as_fields() for spec in backend.inputs],
             "outputs": [spec.as_fields() for spec in backend.outputs],
             "ran": backend.describe(),
@@ -169,15 +178,17 @@ class Servant:
         warmup_ceiling_s: float = 5.0,
         max_calls: int = 1_000_000,
         packed: bool = False,
+        probe: bool = True,
         ours: Sequence[int] = (),
     ) -> Answer:
         """Time the backend; with `packed`, the arrays are several inputs, taken in turn.
 
-        `ours` are the pids of workers beside this one, which are no strangers.
+        Unless told not to `probe`, the machine's own speed is probed before and after; `ours` are
+        the pids of workers beside this one, which are no strangers.
         """
         backend = self._open_backend()
         runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
-        probe_before_ms = machine.probe_ms()
+        probes_ms = [machine.probe_ms()] if probe else []
         guard = Guard(self._watcher(), ours)
         samples = sampling.sample(
             runs,
@@ -188,12 +199,17 @@ class Servant:
             synchronize=backend.synchronize,
         )
         guarded = guard.end(samples.warmup_s)
+        affinity.refuse_strays(affinity.pinned())
         seen = guarded["seen"]
         calls = samples.warmup_calls + len(samples.ns) * samples.calls_per_sample
+        device_ns = sampling.device_times(runs, backend.device_timer(), duration_s=_DEVICE_S)
+        if probe:
+            probes_ms.append(machine.probe_ms())
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
-            "probes_ms": [probe_before_ms, machine.probe_ms()],
+            "device_percentiles_ms": sampling.percentiles_ms(device_ns) if len(device_ns) else {},
+            "probes_ms": probes_ms,
             **guarded,
             "joules": seen["watts"] and seen["watts"] * seen["seconds"] / calls,
             "peak_mib": memory.peak_mib(),

@@ -96,6 +96,20 @@ def test_a_captured_run_is_a_recording_and_no_run(cuda):
         assert back.tolist() == [expected] * 4
 
 
+def test_events_tell_the_time_between_them_on_the_device(cuda):
+    stream, size = cuda.stream(), 64 << 20
+    address, host = cuda.allocate(size), cuda.pinned(size)
+    started, halfway, stopped = (cuda.event() for _ in range(3))
+    cuda.record(started, stream)
+    cuda.upload(address, host, stream)
+    cuda.record(halfway, stream)
+    for _ in range(4):
+        cuda.upload(address, host, stream)
+    cuda.record(stopped, stream)
+    cuda.synchronize(stream)
+    assert cuda.elapsed_ms(started, stopped) > 2 * cuda.elapsed_ms(started, halfway) > 0
+
+
 def test_another_thread_reaches_the_same_memory(cuda):
     stream, address = cuda.stream(), cuda.allocate(4)
     failed = []

@@ -357,8 +357,12 @@ def test_the_second_time_it_comes_from_the_cache(tmp_path):
         "loaded": False,
         "broken": [],
     }
+    assert first.loaded_from_cache() is False
     second = opened(model_path(), model_cache=str(cache))
     assert second.describe()["model_cache"]["loaded"] is True
+    assert second.loaded_from_cache() is True
+    assert opened(model_path()).loaded_from_cache() is None
+    assert second.device_timer() is None
     assert second.outputs == first.outputs
     np.testing.assert_array_equal(second.infer(image)["output0"], expected)
 

@@ -444,3 +444,14 @@ def test_on_cuda_it_runs_there_at_what_was_asked(opened, reference, precision):
     assert np.abs(output - wanted).max() < tolerance
     backend.prepare({"images": images})()
     backend.synchronize()
+
+
+def test_the_devices_own_time_is_told_on_a_gpu_alone(opened, tiny):
+    import torch
+
+    backend = opened(tiny, device="cuda" if torch.cuda.is_available() else "cpu")
+    timer = backend.device_timer()
+    if not torch.cuda.is_available():
+        assert timer is None
+        return
+    assert timer(backend.prepare({"x": x()})) > 0

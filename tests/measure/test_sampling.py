@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as npst
 from pytest_inferbench.measure.sampling import (
     SHORTEST_SAMPLE_NS,
     STEADY_WINDOWS,
+    device_times,
     is_steady,
     percentiles_ms,
     sample,
@@ -99,6 +100,33 @@ def test_steady_is_when_it_gets_no_faster(lows_ns, steady):
     assert is_steady(lows_ns) is steady
 
 
+@given(
+    st.floats(0.0025, 0.5),
+    st.integers(STEADY_WINDOWS + 1, 200),
+    st.floats(1e3, 1e9),
+)
+def test_a_series_that_keeps_getting_faster_is_not_steady(gain, windows, first_ns):
+    assert not is_steady([first_ns * (1 - gain) ** i for i in range(windows)])
+
+
+@given(
+    st.floats(0.0, 0.5),
+    st.integers(STEADY_WINDOWS + 1, 50),
+    st.lists(st.floats(1.0, 1.5), min_size=60, max_size=60),
+)
+def test_what_others_add_to_single_windows_keeps_no_series_from_being_steady(gain, fell, noise):
+    """Noise only ever adds: one quiet window before the last ones and one among them is enough."""
+    settled = [100.0 * (1 - gain) ** min(i, fell) for i in range(60)]
+    noisy = [low * added for low, added in zip(settled, noise, strict=True)]
+    noisy[52] = noisy[58] = settled[-1]
+    assert is_steady(noisy)
+
+
+@given(st.floats(0.0, 0.1), st.integers(STEADY_WINDOWS + 1, 60))
+def test_a_series_that_gets_slower_is_warm(loss, windows):
+    assert is_steady([100.0 * (1 + loss) ** i for i in range(windows)])
+
+
 @given(st.lists(st.floats(1, 1e9), min_size=STEADY_WINDOWS + 1, max_size=30))
 def test_a_gain_in_the_last_windows_is_never_steady(lows_ns):
     assert not is_steady([*lows_ns, min(lows_ns) * 0.97])
@@ -171,3 +199,42 @@ def test_percentiles_of_known_samples():
     assert figures == pytest.approx(
         {"p5": 5.0, "p50": 50.0, "p90": 90.0, "p99": 99.0, "mean": 50.0, "min": 0.0}
     )
+
+
+def test_the_devices_time_is_asked_of_each_call_in_turn():
+    order: list[int] = []
+    runs = [lambda i=i: order.append(i) for i in range(3)]
+
+    def timer(run) -> float:
+        run()
+        return 0.25 + len(order) / 1000
+
+    ns = device_times(runs, timer, duration_s=60, max_calls=7)
+    assert order == [0, 1, 2, 0, 1, 2, 0]
+    assert ns.tolist() == [250_000 + 1000 * i for i in range(1, 8)]
+
+
+def test_the_devices_time_is_taken_at_least_once_and_not_for_ever():
+    assert len(device_times([spin(100)], lambda run: run() or 1.0, duration_s=0.0)) == 1
+    started = time.perf_counter()
+    device_times([spin(100)], lambda run: run() or 1.0, duration_s=0.05)
+    assert time.perf_counter() - started < 5
+
+
+def test_without_a_timer_no_call_is_made():
+    assert len(device_times([lambda: 1 / 0], None, duration_s=1.0)) == 0
+
+
+def test_inputs_are_rotated_within_batches_too():
+    """Five inputs and batches of another size: over a round each is called as often as the rest."""
+    order: list[int] = []
+    samples = sample(
+        [lambda i=i: order.append(i) for i in range(5)],
+        duration_s=0.02,
+        warmup_floor_s=0.01,
+        warmup_ceiling_s=0.05,
+        max_calls=2000,
+    )
+    timed = order[samples.warmup_calls :]
+    assert samples.calls_per_sample > 5
+    assert timed == [i % 5 for i in range(len(timed))]

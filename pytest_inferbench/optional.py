@@ -1,0 +1,45 @@
+"""Which packaged tests a run leaves out unless they are asked for: those that cost much by default.
+
+Takes pytest's config, the settings and a path; says whether it is left out. ONNX's own cases have
+their own rule, in `onnx_cases/items.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_inferbench.settings.schema import Settings
+
+_THROUGHPUT_FILE = "test_throughput.py"
+
+
+def leave_out(settings: Settings, config: pytest.Config, path: Path) -> bool | None:
+    """Return True for the packaged throughput test where nobody asked for it; else None."""
+    if path.name != _THROUGHPUT_FILE or path.parent.name != "latency":
+        return None
+    named = [
+        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
+        for argument in config.args
+    ]
+    selections = [config.getoption("markexpr") or "", config.getoption("keyword") or ""]
+    asked = path.resolve() in named or wants_throughput(settings, selections)
+    return None if asked else True
+
+
+def wants_throughput(settings: Settings, selections: Sequence[str]) -> bool:
+    """Whether batch sizes are to be swept.
+
+    Args:
+        settings: Batch sizes or a budget on throughput ask for it.
+        selections: So do the expressions of `-m` and `-k` that name it.
+    """
+    return (
+        bool(settings.latency.batches)
+        or any("throughput" in model.budgets for model in settings.models.values())
+        or any("throughput" in text for text in selections)
+    )
