@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_inferbench import __version__
+from pytest_inferbench.commands import calibrate
 from pytest_inferbench.errors import InferbenchError
 
 
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cache.add_argument("--clear", action="store_true", help="remove every entry")
     cache.add_argument("--settings", type=Path, help="settings file (default: the one here)")
     cache.set_defaults(run=_cache)
+
+    calibrate.add(commands)
 
     options = parser.parse_args(arguments)
     try:

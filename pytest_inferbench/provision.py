@@ -81,6 +81,15 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
     return _delivered(gate, cell, task, steps[len(here) :], made, anew=cache is not None)
 
 
+def provide_step(gate: Gate, cell: Cell, task: Task, recipe: Recipe) -> Artifact:
+    """Return what a single step makes of a model's ONNX file, from the host's cache or built.
+
+    Raises:
+        InferbenchError: The model is unsound, or building failed.
+    """
+    return _made(gate, cell, task, recipe, _source(task, "onnx"), gate.cache)
+
+
 def _source(task: Task, kind: str) -> Artifact:
     if kind != "onnx":
         return task.source(kind)

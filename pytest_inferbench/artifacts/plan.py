@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS
@@ -20,7 +20,7 @@ REVISION = 5
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")
-PERCENTILE = 99.99
+PERCENTILE = 99.999
 """The share of a tensor's values that its range holds, where the settings do not say."""
 
 _OPTIONS = (
@@ -115,6 +115,23 @@ def steps_for(
             f"It has {known}; leave {precision} out of the model's precisions.",
         )
     return made[precision](precision, options, versions or {})
+
+
+def ranking_step(precision: str, options: _Options, samples: int) -> Recipe:
+    """Return the step that tells what each layer alone costs when it is quantized.
+
+    Args:
+        precision: "int8" or "fp8".
+        options: As for `steps_for`.
+        samples: On how many of the calibration samples.
+    """
+    (graph,) = _graph(precision, options, {})
+    return replace(
+        graph,
+        family="ranking",
+        parameters={**graph.parameters, "ranked_on": samples},
+        file_name="layers.json",
+    )
 
 
 def artifact_key(

@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 SCHEMES = ("cpu", "cuda", "trt")
 
 # The first with scales per channel (float8: the first that has it), the last that old runtimes have
-_OPSETS = {"int8": (13, 21), "fp8": (19, 21)}
+OPSETS = {"int8": (13, 21), "fp8": (19, 21)}
 
 
 def quantize(
@@ -61,7 +61,7 @@ def quantize(
     inputs = {each.name for each in graph.input} - weights
     samples = Samples(source, inputs, calibration, precision)
     with tempfile.TemporaryDirectory(prefix=".prepared-", dir=output.parent) as scratch:
-        prepared = graph_files.prepared(source, Path(scratch), large, _OPSETS[precision])
+        prepared = graph_files.prepared(source, Path(scratch), large, OPSETS[precision])
         left_out, why = _left_out(prepared, exclude)
         chosen = _ranges(source, prepared, samples, left_out, recipe, scheme)
         arguments = _arguments(scheme, chosen, bool(recipe.get("per_channel", True)))
