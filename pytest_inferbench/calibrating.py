@@ -20,6 +20,7 @@ from pytest_inferbench.cellrun import CellRun
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Detections, Handle, Similarity
 from pytest_inferbench.judge.verdict import Verdict
+from pytest_inferbench.report.messages import counted
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.coco import CocoScores
@@ -99,7 +100,9 @@ class Calibration:
         """Build one way, run it on the model's data, and compare it with the reference."""
         label = Trial(quantization).label
         excluded = quantization.get("exclude")
-        beside = f", {len(excluded)} nodes in float" if isinstance(excluded, list) else ""
+        beside = (
+            f", {counted(len(excluded), 'node')} in float" if isinstance(excluded, list) else ""
+        )
         self.gate.say(f"{self.cell}: {label}{beside}")
         run = TrialRun(self.gate, self.cell, quantization)
         try:
@@ -112,7 +115,8 @@ class Calibration:
             figures, outside = self._measure(run)
             trial = Trial(quantization, figures, size_mib, build_s, outside)
         except InferbenchError as error:
-            return Trial(quantization, failed=str(error))
+            wrong = error.code == "IB-501"
+            return Trial(quantization, failed=str(error), is_wrong=wrong)
         finally:
             run.close()
         if run.scores is not None:
@@ -143,7 +147,8 @@ class Calibration:
         """
         started = clock()
         search = self._ranked(budget)
-        most = min(most_layers, len(search.layers))
+        quantizable = len(search.layers) - (search.nameless == 0)  # one of them must be int8
+        most = min(most_layers, quantizable)
         settings = _plain_settings(self.task)
         already = list(self.task.model.quantization.exclude)
         while (count := next_count(search.held, most)) is not None:
@@ -153,13 +158,14 @@ class Calibration:
             exclude = [*already, *search.layers[:count]]
             trial = self.attempt({**settings, **({"exclude": exclude} if exclude else {})})
             search.points[count] = trial
-            if trial.failed:
-                search.stopped = f"with {count} layers in float: {trial.failed}"
+            if trial.failed and not trial.is_wrong:
+                search.stopped = f"with {counted(count, 'layer')} in float: {trial.failed}"
                 return search
-            value = trial.figures.get(budget.metric)
-            if value is None:
+            if trial.figures and budget.metric not in trial.figures:
                 raise _no_figure(budget.metric, trial)
-            search.held[count] = _holds(budget, value)
+            search.held[count] = bool(trial.figures) and _holds(
+                budget, trial.figures[budget.metric]
+            )
         search.stopped = _why(search, most)
         return search
 
@@ -324,17 +330,16 @@ def _holds(budget: Budget, value: float) -> bool:
 
 
 def _why(search: Search, most: int) -> str:
-    budget = search.budget
-    said = f"{budget.metric} {budget.text}"
-    if search.fewest == 0:
+    said, fewest = f"{search.budget.metric} {search.budget.text}", search.fewest
+    if fewest == 0:
         return f"{said} holds with every layer quantized"
-    if search.fewest is not None:
+    if fewest is not None:
+        return f"{said} holds with {counted(fewest, 'layer')} in float, and with no fewer tried"
+    if most < len(search.layers) - 1:
         return (
-            f"{said} holds with {search.fewest} layers in float, and with no fewer that were tried"
+            f"{said} fails with {counted(most, 'layer')} in float, and --max-layers allows no more"
         )
-    if most < len(search.layers):
-        return f"{most} layers are as many as may be left in float (--max-layers), and {said} fails"
-    return f"{said} fails with every layer that can be named in float: the rest is not theirs"
+    return f"{said} fails with all layers in float but one: int8 leaves nothing to gain here"
 
 
 def _no_figure(metric: str, trial: Trial) -> InferbenchError:

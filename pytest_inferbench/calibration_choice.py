@@ -32,6 +32,7 @@ class Trial:
         build_s: What it took; None where it was in the cache.
         outside: The figures that break the model's budgets.
         failed: Why there are no figures.
+        is_wrong: Whether it ran, and gave outputs that cannot be compared, such as zeros.
     """
 
     quantization: Mapping[str, object]
@@ -40,6 +41,7 @@ class Trial:
     build_s: float | None = None
     outside: tuple[str, ...] = ()
     failed: str = ""
+    is_wrong: bool = False
 
     @property
     def label(self) -> str:

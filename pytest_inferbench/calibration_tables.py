@@ -35,7 +35,8 @@ def methods_table(trials: Sequence[Trial], choice: Choice | None) -> list[str]:
             for mark, name, trial in zip(marks, names, trials, strict=True)
         ],
     )
-    return lines + [f"  {trial.label}: {trial.failed}" for trial in trials if trial.failed]
+    failed = (f"{trial.label}: {trial.failed}" for trial in trials if trial.failed)
+    return lines + [f"  {line}" for text in failed for line in text.splitlines()]
 
 
 def curve_table(points: Mapping[int, Trial], layers: Sequence[str]) -> list[str]:
@@ -109,7 +110,7 @@ def _built(trial: Trial) -> str:
 
 def _budgets(trial: Trial) -> str:
     if trial.failed:
-        return "failed"
+        return "wrong" if trial.is_wrong else "failed"
     return f"outside: {', '.join(trial.outside)}" if trial.outside else "within"
 
 

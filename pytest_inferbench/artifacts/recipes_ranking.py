@@ -103,14 +103,14 @@ def _one_by_one(model: Any, quantized: Any) -> Iterator[tuple[Any, Any]]:
     for node in quantized.graph.node:
         if node.op_type not in graph_facts.WEIGHTED or node.name not in positions:
             continue
-        pairs = [_pair(name, makers) for name in node.input]
+        pairs = [_pair(name, makers) for name in node.input[:2]]  # a bias loses next to nothing
         if not any(pairs):
             continue
         one = onnx.ModelProto()
         one.CopyFrom(model)
         layer = one.graph.node[positions[node.name]]
         added: dict[str, Any] = {}
-        for index, pair in enumerate(pairs[: len(layer.input)]):
+        for index, pair in enumerate(pairs):
             if pair:
                 layer.input[index] = node.input[index]
                 added |= {each.output[0]: each for each in pair}
