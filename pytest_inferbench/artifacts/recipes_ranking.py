@@ -147,14 +147,29 @@ def _outputs(beside: Path, model: Any, samples: list[dict[str, Array]]) -> list[
 
 
 def _noise(reference: list[list[Array]], found: list[list[Array]]) -> float:
-    """Return the squared error over the variance among samples, of the output that has most."""
+    """Return the squared error over the variance among samples, of the output that has most.
+
+    Channels count alike: a detector has boxes in pixels and probabilities in one output.
+    """
     shares = [0.0]
     for of_reference, of_found in zip(zip(*reference), zip(*found)):  # noqa: B905
-        if of_reference[0].dtype.kind != "f" or len({a.shape for a in of_reference}) > 1:
+        shapes = {each.shape for each in (*of_reference, *of_found)}
+        if of_reference[0].dtype.kind != "f" or len(shapes) > 1:
             continue
         right = np.stack(of_reference).astype(np.float64)
+        others = _all_but_channels(right.shape)
         centred = right - right.mean(axis=0) if len(right) > 1 else right
-        signal = float((centred**2).sum()) or float((right**2).sum())
-        if signal and of_found[0].shape == of_reference[0].shape:
-            shares.append(float(((np.stack(of_found) - right) ** 2).sum()) / signal)
+        signal = (centred**2).sum(axis=others)
+        error = ((np.stack(of_found) - right) ** 2).sum(axis=others)
+        shares.append(float(np.mean(error[signal > 0] / signal[signal > 0])) if signal.any() else 0)
     return max(shares)
+
+
+def _all_but_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes of samples, batch and places: all but the shortest of the others.
+
+    Where there is one other, as in a batch of vectors, its elements are no channels.
+    """
+    own = range(2, len(shape))
+    channels = min(own, key=lambda axis: shape[axis]) if len(own) > 1 else None
+    return tuple(axis for axis in range(len(shape)) if axis != channels)
