@@ -4,7 +4,8 @@ Outputs like a YOLOv8's on COCO (80 classes, 8,400 anchors) are made up from a s
 time. Beside our path stand the plain loop that people write (Python over anchors and pairs of
 boxes) and pycocotools called directly. The loop must find the same boxes, and pycocotools the same
 figures, or this fails. Raw outputs of a few hundred images and detections of all of them are timed,
-so that it ends within three minutes on two cores; each row says on how many.
+so that it ends within three minutes on two cores; each row says on how many. Seconds are of CPU time
+on one core, which other processes disturb less than the clock's.
 
     python benchmarks/accuracy_speed.py [--images 5000] [--raw 200] [--looped 10] [--json PATH]
 """
@@ -163,7 +164,7 @@ def pycocotools_alone(truth: dict, found: Detections) -> tuple[float, float]:
             strict=True,
         )
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         annotated = COCO()
         annotated.dataset = truth
@@ -172,7 +173,7 @@ def pycocotools_alone(truth: dict, found: Detections) -> tuple[float, float]:
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    return float(judge.stats[0]), time.perf_counter() - started
+    return float(judge.stats[0]), time.process_time() - started
 
 
 def rows(options: argparse.Namespace) -> Iterator[dict]:
@@ -180,13 +181,13 @@ def rows(options: argparse.Namespace) -> Iterator[dict]:
     ours_s = loop_s = 0.0
     for image in range(1, options.raw + 1):
         output = raw_output(image)
-        started = time.perf_counter()
+        started = time.process_time()
         found = detect([output], [WHOLE], [image], classes=CLASSES, layout="yolov8")
-        ours_s += time.perf_counter() - started
+        ours_s += time.process_time() - started
         if image <= options.looped:
-            started = time.perf_counter()
+            started = time.process_time()
             looped = plain_loop(output)
-            loop_s += time.perf_counter() - started
+            loop_s += time.process_time() - started
             boxes = np.clip([box for _, _, box in looped], 0, SIZE)
             solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
             if not np.allclose(boxes[solid], found.boxes_xyxy):
@@ -196,20 +197,20 @@ def rows(options: argparse.Namespace) -> Iterator[dict]:
 
     truth = annotations(options.images)
     reference = detections_of(options.images, 0, 0.03)
-    candidate = detections_of(options.images, 1, 0.035)
     checked = parse_ground_truth(json.dumps(truth), "made up")
-    started = time.perf_counter()
+    started = time.process_time()
     scores = evaluate(checked, reference)
-    yield row("evaluation: this package", options.images, time.perf_counter() - started)
+    yield row("evaluation: this package", options.images, time.process_time() - started)
     alone, alone_s = pycocotools_alone(truth, reference)
     if alone != scores.map:
         sys.exit(f"pycocotools alone has mAP {alone!r}, and this package {scores.map!r}")
     yield row("evaluation: pycocotools alone", options.images, alone_s)
-    others = evaluate(checked, candidate)
-    started = time.perf_counter()
-    drop = map_drop(scores, others)
-    bootstrap_s = time.perf_counter() - started
-    yield row(f"bootstrap of the drop, {drop.resamples} resamples", options.images, bootstrap_s)
+    few = max(2, options.images // 5)
+    pair = [evaluate(checked.first(few), detections_of(few, seed, 0.03)) for seed in (0, 1)]
+    started = time.process_time()
+    drop = map_drop(*pair)
+    bootstrap_s = time.process_time() - started
+    yield row(f"bootstrap of the drop, {drop.resamples} resamples", few, bootstrap_s)
 
 
 def row(step: str, images: int, seconds: float) -> dict:

@@ -167,9 +167,9 @@ def _block_ap(match: ClassMatches, weights: Float64) -> Float64:
         passed = np.pad(passed, ((0, 0), (1, 0)))[:, np.searchsorted(skipped, hits)]
         precision = true / (seen[:, hits] - passed + np.spacing(1))
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        best = np.pad(best, ((0, 0), (0, 1)))  # no recall that high: precision 0
-        for row in np.flatnonzero(objects):
-            total[row] += best[row, np.searchsorted(true[row] / objects[row], _RECALLS)].mean()
+        # Each recall is read at the first hit that reaches it: none where no hit does, which is 0.
+        reached = np.searchsorted(_RECALLS, true / np.maximum(objects, 1)[:, None], side="right")
+        total += (best * np.diff(reached, prepend=0, axis=1)).sum(axis=1) / len(_RECALLS)
     return np.where(objects > 0, total / len(match.hits), np.nan)
 
 
