@@ -4,8 +4,8 @@ Outputs like a YOLOv8's on COCO (80 classes, 8,400 anchors) are made up from a s
 time. Beside our path stand the plain loop that people write (Python over anchors and pairs of
 boxes) and pycocotools called directly. The loop must find the same boxes, and pycocotools the same
 figures, or this fails. Raw outputs of a few hundred images and detections of all of them are timed,
-so that it ends within three minutes on two cores; each row says on how many. Seconds are of CPU time
-on one core, which other processes disturb less than the clock's.
+so that it ends within three minutes on two cores; each row says on how many. Seconds are of CPU
+time on one core, which other processes disturb less than the clock's.
 
     python benchmarks/accuracy_speed.py [--images 5000] [--raw 200] [--looped 10] [--json PATH]
 """
