@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
+from pytest_inferbench.judge.verdict import (
+    Judgement,
+    Verdict,
+    judge_absolute,
+    judge_drop,
+    samples_to_tell,
+)
 from pytest_inferbench.tasks import DetectionTask
 
 if TYPE_CHECKING:
@@ -190,30 +197,29 @@ class Detections(Handle):
     def _reference(self) -> CocoScores:
         return self._run.gate.reference_of(self._run.cell.model).scores
 
+    @cached_property
+    def drop50(self) -> Drop:
+        """The same at IoU 0.50 alone."""
+        from pytest_inferbench.accuracy.drop import map_drop
+
+        return map_drop(self._reference, self.scores, iou=0.5)
+
     def judgements(self) -> list[Judgement]:
         """Judge mAP and its drop."""
         drop, scores, reference = self.drop, self.scores, self._reference
-        classes = ", ".join(
-            f"{name} {lost:+.3f}"
-            for name, lost in sorted(drop.per_class.items(), key=lambda x: -(x[1] or 0))[:3]
-            if lost is not None
-        )
-        detail = (
-            f"mAP {reference.map:.4f} at the reference, {scores.map:.4f} here; the drop's 95 %"
-            f" interval over {drop.images} images is {drop.low:+.4f} to {drop.high:+.4f};"
-            f" most lost: {classes}"
-        )
-        values = {
-            "map": scores.map,
-            "map50": scores.map50,
-            "map_drop": drop.drop,
-            "map50_drop": _difference(reference.map50, scores.map50),
-        }
-        return [
-            judge_absolute(budget, math.nan if value is None else value, detail)
-            for metric, value in values.items()
+        reached = f"mAP {reference.map:.4f} at the reference, {scores.map:.4f} here"
+        judgements = [
+            judge_absolute(
+                budget, math.nan if value is None else value, f"{reached}; {_lost(drop)}"
+            )
+            for metric, value in (("map", scores.map), ("map50", scores.map50))
             if (budget := self._budget(metric)) is not None
         ]
+        if (budget := self._budget("map_drop")) is not None:
+            judgements.append(_judge_drop(budget, drop, reached))
+        if (budget := self._budget("map50_drop")) is not None:
+            judgements.append(_judge_drop(budget, self.drop50, reached))
+        return judgements
 
     def figures(self) -> dict[str, float]:
         """Scores and the drop with its interval."""
@@ -234,16 +240,34 @@ class Detections(Handle):
         if self.drop.worst_images:
             ids = ", ".join(str(image.image_id) for image in self.drop.worst_images)
             lines["images that lost most, by id"] = ids
+        made = self._run.artifact.facts
+        if "method" in made:
+            samples = self._run.task.model.calibration or "the samples that the task has for it"
+            lines["calibrated"] = f"by {made['method']} on {made['samples']} of {samples}"
         try:
             similar = Similarity(self._run).judgements()
         except InferbenchError:  # it has a test of its own, which says so
             similar = []
         if similar and all(judgement.verdict is Verdict.PASS for judgement in similar):
-            lines["what to do"] = (
-                "the tensors are within their own budgets, so look at pre- and post-processing,"
-                " or tighten those"
-            )
+            lines["what to do"] = self._advice
         return lines
+
+    @property
+    def _advice(self) -> str:
+        """What to look at where the tensors agree as far as their budgets ask, and scores do not.
+
+        What eight bits may change in a tensor is enough to cost this much; other precisions leave
+        nothing but the way in and the way out.
+        """
+        cell = self._run.cell
+        elsewhere = "pre- and post-processing, or tighten those"
+        if cell.precision not in ("int8", "fp8"):
+            return f"the tensors are within their own budgets, so look at {elsewhere}"
+        return (
+            f"the tensors are within their own budgets, which at {cell.precision} are wide: do the"
+            f" calibration samples look like the data? `inferbench calibrate {cell.model} --backend"
+            f" {cell.backend}` compares ways to calibrate on them; then look at {elsewhere}"
+        )
 
 
 def _faulty(message: str) -> Judgement:
@@ -265,5 +289,23 @@ def _instead_of(metric: str, null: Null, centred: Spread | None) -> str:
     return f"Raise it above that, or {others}."
 
 
-def _difference(reference: float | None, candidate: float | None) -> float | None:
-    return None if reference is None or candidate is None else reference - candidate
+def _judge_drop(budget: Budget, drop: Drop, reached: str) -> Judgement:
+    judgement = judge_drop(budget, drop.drop, drop.low, f"{reached}; {_lost(drop)}")
+    if judgement.verdict is not Verdict.INCONCLUSIVE:
+        return judgement
+    needed = samples_to_tell(drop.images, drop.drop, drop.low)
+    return replace(
+        judgement,
+        detail=f"{judgement.detail}; no loss lies inside that interval, so this may be the luck of"
+        f" these images: about {needed} would tell",
+    )
+
+
+def _lost(drop: Drop) -> str:
+    """Say how sure the drop is, and which classes lost most."""
+    lost = sorted((-ap, name) for name, ap in drop.per_class.items() if ap is not None)
+    classes = ", ".join(f"{name} {-ap:+.3f}" for ap, name in lost[:3])
+    return (
+        f"the drop's {drop.confidence:.0%} interval over {drop.images} images is {drop.low:+.4f}"
+        f" to {drop.high:+.4f}; most lost of {len(lost)} classes: {classes}"
+    )

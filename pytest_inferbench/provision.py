@@ -138,6 +138,18 @@ def _tell_rebuilt(gate: Gate, cell: Cell, why: str) -> None:
         gate.tell(f"{cell.model} at {cell.precision} for {cell.backend} was built anew: {why}")
 
 
+def provide_step(gate: Gate, cell: Cell, task: Task, recipe: Recipe) -> Artifact:
+    """Return what a single step makes of a model's ONNX file, from the host's cache or built.
+
+    Raises:
+        InferbenchError: The model is unsound, or building failed.
+    """
+    source = _source(task, "onnx")
+    return _made(
+        gate, cell, task, recipe, source, gate.cache, ", its layers one by one", renew=False
+    )
+
+
 def _source(task: Task, kind: str) -> Artifact:
     if kind != "onnx":
         return task.source(kind)

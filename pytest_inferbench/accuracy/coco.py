@@ -7,6 +7,7 @@ the judge of record. Pure: knows neither files nor models.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -183,9 +184,33 @@ def _run_pycocotools(truth: GroundTruth, detections: Detections) -> Any:
         annotated.createIndex()
         detected.createIndex()
         judge = COCOeval(annotated, detected, "bbox")
-        judge.evaluate()
+        _match(judge, truth, detections)
         judge.accumulate()
     return judge
+
+
+def _match(judge: Any, truth: GroundTruth, detections: Detections) -> None:
+    """Do what `COCOeval.evaluate` does, and only where an image has anything of a class.
+
+    Of every other pair it finds nothing, and most pairs of 5,000 images and 80 classes are such.
+    """
+    params = judge.params
+    params.imgIds = sorted({int(i) for i in params.imgIds})
+    params.catIds = sorted({int(i) for i in params.catIds})
+    judge._prepare()
+    labels = [truth.categories[label].id for label in detections.labels.tolist()]
+    pairs = set(zip(detections.image_ids.tolist(), labels, strict=True))
+    pairs |= {(each.image_id, each.category_id) for each in truth.annotations}
+    judge.ious = {pair: judge.computeIoU(*pair) for pair in sorted(pairs)}
+    judge.evalImgs = [
+        judge.evaluateImg(image, category, area, params.maxDets[-1])
+        if (image, category) in pairs
+        else None
+        for category in params.catIds
+        for area in params.areaRng
+        for image in params.imgIds
+    ]
+    judge._paramsEval = copy.deepcopy(params)
 
 
 def _annotation_rows(truth: GroundTruth) -> dict[str, list[dict[str, Any]]]:

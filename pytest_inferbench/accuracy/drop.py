@@ -7,7 +7,7 @@ by class, and the images that lost most. Pure: knows neither annotations nor mod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,7 @@ def map_drop(
     confidence: float = 0.95,
     seed: int = 0,
     worst: int = 5,
+    iou: float | None = None,
 ) -> Drop:
     """Return the drop of mAP with a paired bootstrap interval over the images.
 
@@ -83,6 +84,7 @@ def map_drop(
         confidence: What share of the resamples lies inside the interval.
         seed: Of the draws.
         worst: How many images to name at most.
+        iou: One of `IOUS`; None averages over all of them.
 
     Raises:
         InferbenchError: IB-533 if the two cannot be paired, or there is nothing to resample.
@@ -93,7 +95,9 @@ def map_drop(
         list(candidate.per_class),
     ):
         raise InferbenchError("IB-533", "the two scores are not of the same images and categories")
-    if images < 2 or reference.map is None or candidate.map is None:
+    before, classes_before = _figures(reference, iou)
+    after, classes_after = _figures(candidate, iou)
+    if images < 2 or before is None or after is None:
         raise InferbenchError(
             "IB-533",
             f"the drop of mAP over {images} image{'s' * (images != 1)} has no interval",
@@ -101,14 +105,16 @@ def map_drop(
         )
     draws = np.random.default_rng(seed).multinomial(images, [1 / images] * images, resamples)
     weights = draws.astype(np.float64)
-    drops = resampled_map(reference.matches, weights) - resampled_map(candidate.matches, weights)
+    drops = resampled_map(_at(reference, iou), weights) - resampled_map(
+        _at(candidate, iou), weights
+    )
     drops = drops[np.isfinite(drops)]  # a draw may hold no object at all
     if not drops.size:
         raise InferbenchError("IB-533", "no resample of the images holds an object to find")
     tail = (1 - confidence) / 2
     low, high = np.quantile(drops, [tail, 1 - tail])
     return Drop(
-        drop=reference.map - candidate.map,
+        drop=before - after,
         low=float(low),
         high=float(high),
         resamples=len(drops),
@@ -117,7 +123,7 @@ def map_drop(
         per_class={
             name: None if ap is None or other is None else ap - other
             for (name, ap), other in zip(
-                reference.per_class.items(), candidate.per_class.values(), strict=True
+                classes_before.items(), classes_after.values(), strict=True
             )
         },
         worst_images=_worst_images(reference, candidate, worst),
@@ -161,10 +167,35 @@ def _block_ap(match: ClassMatches, weights: Float64) -> Float64:
         passed = np.pad(passed, ((0, 0), (1, 0)))[:, np.searchsorted(skipped, hits)]
         precision = true / (seen[:, hits] - passed + np.spacing(1))
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        best = np.pad(best, ((0, 0), (0, 1)))  # no recall that high: precision 0
-        for row in np.flatnonzero(objects):
-            total[row] += best[row, np.searchsorted(true[row] / objects[row], _RECALLS)].mean()
-    return np.where(objects > 0, total / len(IOUS), np.nan)
+        # Each recall is read at the first hit that reaches it: none where no hit does, which is 0.
+        reached = np.searchsorted(_RECALLS, true / np.maximum(objects, 1)[:, None], side="right")
+        total += (best * np.diff(reached, prepend=0, axis=1)).sum(axis=1) / len(_RECALLS)
+    return np.where(objects > 0, total / len(match.hits), np.nan)
+
+
+def _figures(
+    scores: CocoScores, iou: float | None
+) -> tuple[float | None, Mapping[str, float | None]]:
+    """Return the average precision, of all and by class; None where there is no object."""
+    if iou is None:
+        return scores.map, scores.per_class
+
+    def ap(label: str | None) -> float | None:
+        try:
+            return scores.ap(iou=iou, label=label)
+        except InferbenchError:  # IB-532: no such object
+            return None
+
+    return ap(None), {label: ap(label) for label in scores.per_class}
+
+
+def _at(scores: CocoScores, iou: float | None) -> tuple[ClassMatches, ...]:
+    if iou is None:
+        return scores.matches
+    row = slice(IOUS.index(iou), IOUS.index(iou) + 1)
+    return tuple(
+        replace(match, hits=match.hits[row], ignored=match.ignored[row]) for match in scores.matches
+    )
 
 
 def _worst_images(

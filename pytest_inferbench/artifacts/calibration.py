@@ -5,7 +5,7 @@ The interface is ONNX Runtime's `CalibrationDataReader`, without its package. Ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class Samples:
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        """Yield every sample, wherever `get_next` is."""
+        return ({name: a[i, ...] for name, a in self._arrays.items()} for i in range(self._length))
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Start anew with some of the samples."""

@@ -9,18 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS
 from pytest_inferbench.backends.trt_flavour import DISTRIBUTIONS as TENSORRT_DISTRIBUTIONS
 from pytest_inferbench.errors import InferbenchError
 
-REVISION = 4
+REVISION = 5
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")
-_OPTIONS = ("method", "exclude", "scheme", "openvino", "trt", "engine")
+PERCENTILE = 99.999
+"""The share of a tensor's values that its range holds, where the settings do not say."""
+
+_OPTIONS = (
+    "method",
+    "percentile",
+    "per_channel",
+    "exclude",
+    "scheme",
+    "openvino",
+    "trt",
+    "engine",
+)
 
 ENGINE_OPTIONS = (
     "profiles",
@@ -105,6 +117,23 @@ def steps_for(
     return made[precision](precision, options, versions or {})
 
 
+def ranking_step(precision: str, options: _Options, samples: int) -> Recipe:
+    """Return the step that tells what each layer alone costs when it is quantized.
+
+    Args:
+        precision: "int8" or "fp8".
+        options: As for `steps_for`.
+        samples: On how many of the calibration samples.
+    """
+    (graph,) = _graph(precision, options, {})
+    return replace(
+        graph,
+        family="ranking",
+        parameters={**graph.parameters, "ranked_on": samples},
+        file_name="layers.json",
+    )
+
+
 def artifact_key(
     model_sha256: str,
     recipe: Recipe,
@@ -135,7 +164,7 @@ def _graph(precision: str, options: _Options, _versions: _Versions) -> Steps:
     if precision in ("int8", "bf16"):
         parameters["scheme"] = options.get("scheme", "cpu")
     if precision in ("int8", "fp8"):
-        parameters["method"] = _method(options)
+        parameters |= _calibration(options)
     return (
         Recipe(
             "ort",
@@ -236,7 +265,27 @@ _FAMILIES: Mapping[str, Mapping[str, _Maker]] = {
 
 
 def _nncf(options: _Options) -> dict[str, object]:
-    return {"method": _method(options), "exclude": _excluded(options)}
+    return {**_calibration(options), "exclude": _excluded(options)}
+
+
+def _calibration(options: _Options) -> dict[str, object]:
+    method = _method(options)
+    per_channel = options.get("per_channel", True)
+    if not isinstance(per_channel, bool):
+        raise InferbenchError("IB-411", f"per_channel must be true or false, not {per_channel!r}")
+    found: dict[str, object] = {"method": method, "per_channel": per_channel}
+    if method == "percentile":
+        found["percentile"] = _percentile(options)
+    return found
+
+
+def _percentile(options: _Options) -> float:
+    share = options.get("percentile") or PERCENTILE
+    if not isinstance(share, (int, float)) or not 50 < share <= 100:
+        raise InferbenchError(
+            "IB-411", f"percentile must lie above 50 and at most at 100, not {share!r}"
+        )
+    return float(share)
 
 
 def _method(options: _Options) -> object:

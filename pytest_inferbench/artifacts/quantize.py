@@ -12,6 +12,7 @@ in float. Float8 is the "trt" graph with its integers exchanged. Runs in the wor
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_inferbench.artifacts import graph_facts, graph_files, node_choice
+from pytest_inferbench.artifacts import graph_facts, graph_files, node_choice, ranges
 from pytest_inferbench.artifacts.calibration import Samples
 from pytest_inferbench.artifacts.float8 import to_float8
+from pytest_inferbench.artifacts.observe import observe
 from pytest_inferbench.errors import InferbenchError
 
 Array = npt.NDArray[Any]
@@ -29,13 +31,19 @@ Array = npt.NDArray[Any]
 SCHEMES = ("cpu", "cuda", "trt")
 
 # The first with scales per channel (float8: the first that has it), the last that old runtimes have
-_OPSETS = {"int8": (13, 21), "fp8": (19, 21)}
+OPSETS = {"int8": (13, 21), "fp8": (19, 21)}
 
 
 def quantize(
     recipe: Mapping[str, Any], source: Path, output: Path, calibration: Mapping[str, Array]
 ) -> dict[str, Any]:
     """Write a model with its layers quantized to int8 or fp8.
+
+    Args:
+        recipe: See `recipes_ort.build`.
+        source: The fp32 model.
+        output: The file to write.
+        calibration: Inputs by name, stacked on a leading axis of samples.
 
     Raises:
         InferbenchError: IB-430 to IB-432, IB-434, IB-436, IB-437; see `recipes_ort.build`.
@@ -53,9 +61,11 @@ def quantize(
     inputs = {each.name for each in graph.input} - weights
     samples = Samples(source, inputs, calibration, precision)
     with tempfile.TemporaryDirectory(prefix=".prepared-", dir=output.parent) as scratch:
-        prepared = graph_files.prepared(source, Path(scratch), large, _OPSETS[precision])
+        prepared = graph_files.prepared(source, Path(scratch), large, OPSETS[precision])
         left_out, why = _left_out(prepared, exclude)
-        _with_pairs(prepared, output, samples, left_out, method, scheme, large)
+        chosen = _ranges(source, prepared, samples, left_out, recipe, scheme)
+        arguments = _arguments(scheme, chosen, bool(recipe.get("per_channel", True)))
+        _with_pairs(prepared, output, samples, left_out, large, arguments)
         model = onnx.load(str(output), load_external_data=precision == "fp8")
         _check_ranges(source, model)
         quantized = graph_facts.quantized_ops(model)
@@ -74,8 +84,66 @@ def quantize(
         "left_in_fp32": _remaining(model, why),
         "scheme": scheme,
         "method": method,
+        "per_channel": recipe.get("per_channel", True),
         "samples": len(samples),
     }
+
+
+def _ranges(
+    source: Path,
+    prepared: Path,
+    samples: Samples,
+    left_out: list[str],
+    recipe: Mapping[str, Any],
+    scheme: str,
+) -> dict[str, ranges.Range]:
+    """Return the ranges of tensors that are not simply their extremes; those the quantizer finds.
+
+    Raises:
+        InferbenchError: IB-436 a tensor is not finite; IB-437 no such method.
+    """
+    method, symmetric = str(recipe.get("method", "minmax")), scheme == "trt"
+    if method == "minmax":
+        return {}
+    if method not in ("entropy", "percentile"):
+        raise InferbenchError("IB-437", f"{method!r} is no method of calibration")
+    ops = None if scheme == "cpu" else graph_facts.WEIGHTED
+    histograms = observe(prepared, samples, frozenset(left_out), ops)
+    infinite = [name for name, each in histograms.items() if not each.is_finite]
+    if infinite:
+        raise _not_finite(source, infinite)
+    histograms = {name: each for name, each in histograms.items() if each.counts.any()}
+    if method == "entropy":
+        found = {n: ranges.least_entropy(h, symmetric=symmetric) for n, h in histograms.items()}
+    else:
+        share = float(recipe["percentile"])
+        found = {
+            name: ranges.percentile(each, share, symmetric=symmetric)
+            for name, each in histograms.items()
+        }
+    return found if symmetric else _as_fused(prepared, found)
+
+
+def _as_fused(prepared: Path, found: dict[str, ranges.Range]) -> dict[str, ranges.Range]:
+    """Correct ranges as the quantizer corrects its own.
+
+    An unsigned range that begins at 0 is what makes up for a Relu, which is then left out: so what
+    goes into it has the range of what comes out. A Softmax gives 0 to 1 on any data.
+    """
+    import onnx
+
+    nodes = onnx.load(str(prepared), load_external_data=False).graph.node
+    readers = Counter(name for node in nodes for name in node.input)
+    for node in nodes:
+        if node.op_type == "Softmax":
+            found.pop(node.output[0], None)
+        elif (
+            node.op_type in ("Relu", "Clip")
+            and readers[node.input[0]] == 1
+            and {node.input[0], node.output[0]} <= found.keys()
+        ):
+            found[node.input[0]] = found[node.output[0]]
+    return found
 
 
 def _with_pairs(
@@ -83,9 +151,8 @@ def _with_pairs(
     output: Path,
     samples: Samples,
     left_out: list[str],
-    method: str,
-    scheme: str,
     large: bool,
+    arguments: Mapping[str, Any],
 ) -> None:
     from onnxruntime.quantization import QuantFormat, quantize_static
 
@@ -94,11 +161,9 @@ def _with_pairs(
         str(output),
         samples,
         quant_format=QuantFormat.QDQ,
-        per_channel=True,
         nodes_to_exclude=left_out,
-        calibrate_method=_calibration_method(method),
         use_external_data_format=large,
-        **_scheme_arguments(scheme),
+        **arguments,
     )
 
 
@@ -113,11 +178,25 @@ def _scheme(recipe: Mapping[str, Any]) -> str:
     return scheme
 
 
-def _scheme_arguments(scheme: str) -> dict[str, Any]:
+def _arguments(
+    scheme: str, chosen: Mapping[str, ranges.Range], per_channel: bool
+) -> dict[str, Any]:
+    """Return how ONNX Runtime quantizes: by min and max, but for the tensors whose range we chose.
+
+    One sample at a time: all activations of all samples would not fit into memory.
+    """
+    common: dict[str, Any] = {"CalibStridedMinMax": 1}
+    if chosen:
+        common["TensorQuantOverrides"] = {
+            name: [{"rmin": np.array(low, np.float32), "rmax": np.array(high, np.float32)}]
+            for name, (low, high) in chosen.items()
+        }
+    return {"per_channel": per_channel, **_scheme_arguments(scheme, common)}
+
+
+def _scheme_arguments(scheme: str, common: dict[str, Any]) -> dict[str, Any]:
     from onnxruntime.quantization import QuantType
 
-    # One sample at a time: all activations of all samples would not fit into memory.
-    common = {"CalibStridedMinMax": 1}
     if scheme == "cpu":
         return {
             "reduce_range": True,
@@ -139,16 +218,6 @@ def _scheme_arguments(scheme: str) -> dict[str, Any]:
             "OpTypesToExcludeOutputQuantization": weighted,
         },
     }
-
-
-def _calibration_method(method: str) -> Any:
-    from onnxruntime.quantization import CalibrationMethod
-
-    return {
-        "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
-        "percentile": CalibrationMethod.Percentile,
-    }[method]
 
 
 def _left_out(prepared: Path, exclude: Iterable[str]) -> tuple[list[str], dict[str, str]]:
@@ -201,9 +270,13 @@ def _check_ranges(source: Path, model: Any) -> None:
         and not np.isfinite(numpy_helper.to_array(scales[node.input[1]])).all()
     ]
     if infinite:
-        raise InferbenchError(
-            "IB-436",
-            f"{source.name} computes NaN or infinity on the calibration samples, in"
-            f" {', '.join(infinite)}",
-            "Exclude the nodes that write or read these (quantization.exclude), or clip them.",
-        )
+        raise _not_finite(source, infinite)
+
+
+def _not_finite(source: Path, tensors: Iterable[str]) -> InferbenchError:
+    return InferbenchError(
+        "IB-436",
+        f"{source.name} computes NaN or infinity on the calibration samples, in"
+        f" {', '.join(tensors)}",
+        "Exclude the nodes that write or read these (quantization.exclude), or clip them.",
+    )

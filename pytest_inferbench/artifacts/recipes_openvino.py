@@ -45,7 +45,6 @@ _WEIGHTED = frozenset(
     }
 )
 _NO_NODES = frozenset({"Constant", "Parameter", "Result"})
-_OUTLIERS = 1e-4  # as many values as are left out at either edge; ONNX Runtime's is 1e-5 in all
 
 
 def build(
@@ -57,8 +56,9 @@ def build(
     """Write the model at a precision, and return facts about what was written.
 
     Args:
-        recipe: ``precision``; for int8 also ``method`` ("minmax", "percentile") and ``exclude``,
-            names of the ONNX file's nodes, or types such as ``op:Softmax``.
+        recipe: ``precision``; for int8 also ``method`` ("minmax", "percentile"), its
+            ``percentile``, ``per_channel`` for weights, and ``exclude``, names of the ONNX file's
+            nodes, or types such as ``op:Softmax``.
         model_path: The fp32 model, ONNX or IR; never written to.
         output_path: The ``.xml`` file to write; the weights go beside it, to ``.bin``.
         calibration: Inputs by name, for int8, stacked on a leading axis of samples.
@@ -110,7 +110,7 @@ def _int8(
 ) -> dict[str, Any]:
     nncf = _load_nncf()
     method = str(recipe.get("method", "minmax"))
-    advanced = _advanced(nncf, method)
+    advanced = _advanced(nncf, recipe)
     model = _folded(source)
     samples = Samples(source, {name_of(port) for port in model.inputs}, calibration, "int8")
     _check_shapes(source, model, calibration)
@@ -140,6 +140,7 @@ def _int8(
         **_counts(quantized),
         "quantized": found,
         "method": method,
+        "per_channel": recipe.get("per_channel", True),
         "samples": len(each),
         "left_in_fp32": grouped(left),
     }
@@ -160,13 +161,15 @@ def _load_nncf() -> Any:
     return nncf
 
 
-def _advanced(nncf: Any, method: str) -> Any:
+def _advanced(nncf: Any, recipe: Mapping[str, Any]) -> Any:
     from nncf.quantization import range_estimator as ranges
+    from nncf.quantization.advanced_parameters import QuantizationParameters
 
+    method = str(recipe.get("method", "minmax"))
     edge = ranges.StatisticsCollectorParameters(
         statistics_type=ranges.StatisticsType.QUANTILE,
         aggregator_type=ranges.AggregatorType.MEAN,
-        quantile_outlier_prob=_OUTLIERS,
+        quantile_outlier_prob=(1 - float(recipe.get("percentile", 100)) / 100) / 2,
     )
     methods = {
         "minmax": ranges.RangeEstimatorParametersSet.MINMAX,
@@ -180,7 +183,11 @@ def _advanced(nncf: Any, method: str) -> Any:
             ' quantization.openvino = "qdq".',
         )
     return nncf.AdvancedQuantizationParameters(
-        overflow_fix=nncf.OverflowFix.ENABLE, activations_range_estimator_params=methods[method]
+        overflow_fix=nncf.OverflowFix.ENABLE,
+        activations_range_estimator_params=methods[method],
+        weights_quantization_params=QuantizationParameters(
+            per_channel=None if recipe.get("per_channel", True) else False
+        ),
     )
 
 

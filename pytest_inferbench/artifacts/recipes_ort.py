@@ -40,9 +40,10 @@ def build(
     """Write the model at a precision, and return facts about what was written.
 
     Args:
-        recipe: ``precision``; ``scheme``, "cpu" or "trt", for int8 and bf16; ``method`` for int8
-            and fp8; ``exclude``, names of nodes, or types such as ``op:Softmax``, to leave in
-            fp32; ``opens_with``, "ort-cpu" if ONNX Runtime's CPU must be able to run it.
+        recipe: ``precision``; ``scheme``, "cpu" or "trt", for int8 and bf16; for int8 and fp8
+            ``method``, its ``percentile``, and ``per_channel`` for weights; ``exclude``, names of
+            nodes, or types such as ``op:Softmax``, to leave in fp32; ``opens_with``,
+            "ort-cpu" if ONNX Runtime's CPU must be able to run it.
         model_path: The fp32 model; never written to.
         output_path: The file to write; large weights go to `<output_path>.data`.
         calibration: Inputs by name, for int8 and fp8, stacked on a leading axis of samples.

@@ -7,7 +7,7 @@ neither pytest nor files nor the clock.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from pytest_inferbench.judge.statistics import Interval
@@ -84,3 +84,30 @@ def judge_absolute(budget: Budget, value: float, detail: str = "") -> Judgement:
         budget=budget.text,
         detail=detail,
     )
+
+
+def judge_drop(budget: Budget, drop: float, low: float, detail: str = "") -> Judgement:
+    """Judge what a score lost on a data set, with the interval over other draws of its samples.
+
+    A deterministic model loses the same whenever it is asked, so within the budget is a pass. A
+    loss beyond it is a regression where the interval shows a loss at all; where no loss is in the
+    interval too, other samples could have spoken for the model, and it is luck as likely.
+
+    Args:
+        budget: What may be lost.
+        drop: What was lost; not finite is a regression.
+        low: The interval's lower bound.
+        detail: What to say beside it.
+    """
+    judgement = judge_absolute(budget, drop, detail)
+    if judgement.verdict is Verdict.PASS or not low <= 0 < drop < math.inf:
+        return judgement
+    return replace(judgement, verdict=Verdict.INCONCLUSIVE, code="IB-460")
+
+
+def samples_to_tell(samples: int, drop: float, low: float) -> int:
+    """Return about how many samples like these would tell a drop from none.
+
+    The interval's half width falls with the square root of the samples.
+    """
+    return math.ceil(samples * ((drop - low) / drop) ** 2)

@@ -37,6 +37,8 @@ class QuantizationSettings(_Table, frozen=True, kw_only=True):
     """How int8 artifacts are made."""
 
     method: Literal["minmax", "entropy", "percentile"] | None = None
+    percentile: Annotated[float, Meta(gt=50, le=100)] | None = None
+    per_channel: bool = True
     exclude: tuple[str, ...] = ()
     openvino: Literal["nncf", "qdq"] = "nncf"
     trt: Literal["qdq", "calibrator"] = "qdq"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_inferbench.artifacts.plan import METHODS, Recipe, artifact_key, steps_for
+from pytest_inferbench.artifacts.plan import METHODS, Recipe, artifact_key, ranking_step, steps_for
 from pytest_inferbench.errors import InferbenchError
 
 names = st.text(max_size=6)
@@ -40,7 +40,7 @@ def the_step(*arguments) -> Recipe:
 
 def test_the_key_is_the_same_on_every_machine() -> None:
     key = artifact_key("ab", the_step("ort", "int8", {}), "cd", {"onnxruntime": "1.23.0"})
-    assert key == "b9b3b416fd03931d6bd91cb9ec9a084841762a7495547184ea40ec5123308853"
+    assert key == "1a725feb672c990aba447f5ca524c774fddb7602e76e9549b29711fb1e5bc671"
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,10 @@ def test_each_precision_takes_the_options_that_matter_to_it() -> None:
     options = {"method": "entropy", "exclude": ["b", "a", "b"], "scheme": "cuda"}
     nodes = {"exclude": ["a", "b"]}
     int8 = the_step("ort", "int8", options)
-    assert int8.parameters == {**nodes, "scheme": "cuda", "method": "entropy"}
+    how = {"method": "entropy", "per_channel": True}
+    assert int8.parameters == {**nodes, **how, "scheme": "cuda"}
     assert int8.calibrated
-    assert the_step("ort", "fp8", options).parameters == {**nodes, "method": "entropy"}
+    assert the_step("ort", "fp8", options).parameters == {**nodes, **how}
     assert the_step("ort", "bf16", options).parameters == {**nodes, "scheme": "cuda"}
     assert the_step("ort", "fp16", options).parameters == nodes
 
@@ -90,7 +91,16 @@ def test_no_recipe(family: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"method": "max"}, {"exclude": "node"}, {"exclude": [1]}, {"methods": "minmax"}]
+    "options",
+    [
+        {"method": "max"},
+        {"method": "percentile", "percentile": 50},
+        {"method": "percentile", "percentile": 101},
+        {"per_channel": 1},
+        {"exclude": "node"},
+        {"exclude": [1]},
+        {"methods": "minmax"},
+    ],
 )
 def test_bad_options(options: dict[str, object]) -> None:
     with pytest.raises(InferbenchError) as caught:
@@ -102,3 +112,29 @@ def test_bad_options(options: dict[str, object]) -> None:
 def test_methods_make_different_artifacts(method: str) -> None:
     keys = {artifact_key("m", the_step("ort", "int8", {"method": m}), "c", {}) for m in METHODS}
     assert len(keys) == len(METHODS)
+
+
+def test_what_decides_the_ranges_and_weights_is_in_the_key() -> None:
+    ways = (
+        {"method": "percentile"},
+        {"method": "percentile", "percentile": 99.9},
+        {"method": "percentile", "per_channel": False},
+        {"method": "minmax", "per_channel": False},
+        {"method": "minmax"},
+    )
+    for family in ("ort", "openvino"):
+        keys = {artifact_key("m", the_step(family, "int8", way), "c", {}) for way in ways}
+        assert len(keys) == len(ways)
+
+
+def test_a_percentile_that_no_method_reads_builds_nothing_anew() -> None:
+    assert the_step("ort", "int8", {"percentile": 99.9}) == the_step("ort", "int8", {})
+
+
+def test_a_ranking_is_told_apart_by_what_it_ranks() -> None:
+    rankings = [
+        ranking_step("int8", options, samples)
+        for options, samples in (({}, 8), ({}, 9), ({"method": "entropy"}, 8))
+    ]
+    keys = {artifact_key("m", step, "c", {}) for step in rankings}
+    assert len(keys | {artifact_key("m", the_step("ort", "int8", {}), "c", {})}) == 4

@@ -83,6 +83,18 @@ def test_int8_computes_in_int8_and_is_close(nncf, detector: Path, images, method
     assert "emulated" not in ran
 
 
+def test_the_share_of_a_percentile_and_scales_a_tensor_change_what_is_built(nncf, detector, images):
+    built = [
+        made({**INT8, **how}, detector, images=images(3))[0].with_suffix(".bin").read_bytes()
+        for how in (
+            {"method": "percentile", "percentile": 99.99},
+            {"method": "percentile", "percentile": 95.0},
+            {"method": "percentile", "percentile": 95.0, "per_channel": False},
+        )
+    ]
+    assert len(set(built)) == 3
+
+
 def test_what_follows_the_last_layer_with_weights_stays_in_float(nncf, detector: Path, images):
     _, facts = made(INT8, detector, images=images(2))
     left = {each["op"] for each in facts["left_in_fp32"]}

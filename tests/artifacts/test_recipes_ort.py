@@ -79,7 +79,7 @@ def test_fp16_is_close_half_the_size_and_keeps_its_interface(detector: Path, ima
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
 def test_int8_is_close_smaller_and_quantized(detector: Path, images: Images, method: str):
-    recipe = {**INT8, "method": method}
+    recipe = {**INT8, "method": method, "percentile": 99.999}
     built = made(recipe, detector, images=images(6, 0))
     assert 0.995 < lowest_cosine(detector, built, images(4, 1)) < 0.999999
     assert inspect(built).size_bytes < 0.5 * detector.stat().st_size
@@ -96,10 +96,89 @@ def test_methods_differ(detector: Path, images: Images):
     samples = np.clip(np.random.default_rng(0).normal(size=(4, 1, 3, 32, 32)), -9, 9)
     samples = samples.astype(np.float32)
     files = [
-        made({**INT8, "method": method}, detector, images=samples).read_bytes()
-        for method in ("minmax", "entropy", "percentile")
+        made({**INT8, **method}, detector, images=samples).read_bytes()
+        for method in (
+            {"method": "minmax"},
+            {"method": "entropy"},
+            {"method": "percentile", "percentile": 99.9},
+            {"method": "percentile", "percentile": 99.0},
+            {"method": "minmax", "per_channel": False},
+        )
     ]
-    assert len(set(files)) == 3
+    assert len(set(files)) == 5
+
+
+def test_one_scale_a_tensor_where_that_is_asked(detector: Path, images: Images):
+    built = made({**INT8, "per_channel": False}, detector, images=images(3, 0))
+    weights = {w.name: w for w in onnx.load(built).graph.initializer}
+    assert np.prod(weights["stem.w_scale"].dims or [1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "steps"), [("cpu", 255), ("cuda", 255), ("trt", 127)], ids=["cpu", "cuda", "trt"]
+)
+def test_a_percentile_is_what_the_graph_covers(detector: Path, scheme: str, steps: int):
+    """The input is known, so its range is too: 1 of 1000 values is far off, and is left out."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0, 1, (4, 1, 3, 32, 32)).astype(np.float32)
+    values[:, :, 0, 0, :3] = 50.0
+    recipe = {**INT8, "scheme": scheme, "method": "percentile", "percentile": 99.0}
+    built = onnx.load(made(recipe, detector, images=values))
+    (scale,) = [w for w in built.graph.initializer if w.name == "images_scale"]
+    assert float(numpy_helper.to_array(scale)) == pytest.approx(1 / steps, rel=0.02)
+    plain = onnx.load(made({**INT8, "scheme": scheme}, detector, images=values))
+    (scale,) = [w for w in plain.graph.initializer if w.name == "images_scale"]
+    assert float(numpy_helper.to_array(scale)) == pytest.approx(50 / steps, rel=0.02)
+
+
+@pytest.mark.parametrize("method", ["entropy", "percentile"])
+def test_a_relu_that_the_range_stands_for_keeps_its_range(tmp_path: Path, method: str):
+    """Its input falls far below zero; were that range taken, its output would lose its levels."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1, (4, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w", "b"], ["c"], "conv"),
+            helper.make_node("Relu", ["c"], ["r"], "relu"),
+            helper.make_node("Conv", ["r", "v"], ["y"], "last"),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 12, 12])],
+        [
+            numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(np.full(4, -6, np.float32), "b"),
+            numpy_helper.from_array(rng.normal(0, 1, (1, 4, 3, 3)).astype(np.float32), "v"),
+        ],
+    )
+    source = tmp_path / "relu.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), source
+    )
+    samples = rng.normal(0, 1, (4, 1, 3, 16, 16)).astype(np.float32)
+    recipe = {**INT8, "method": method, "percentile": 100.0}
+    built = onnx.load(made(recipe, source, x=samples))
+    assert "Relu" not in [node.op_type for node in built.graph.node]
+    zeros = {w.name: numpy_helper.to_array(w) for w in built.graph.initializer}
+    (reads,) = [n for n in built.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "r"]
+    assert zeros[reads.input[2]] == 0
+
+
+@pytest.mark.parametrize("method", ["entropy", "percentile"])
+def test_what_is_infinite_is_refused_whatever_the_method(
+    detector: Path, images: Images, method: str
+):
+    model = onnx.load(detector)
+    for index, node in enumerate(model.graph.node):
+        if node.name == "relu":
+            model.graph.node[index].CopyFrom(helper.make_node("Exp", ["d"], ["dr"], "relu"))
+    (bias,) = [w for w in model.graph.initializer if w.name == "down.b"]
+    bias.CopyFrom(numpy_helper.from_array(np.full(24, 1e4, np.float32), "down.b"))
+    broken = detector.with_name("broken.onnx")
+    onnx.save(model, broken)
+    with pytest.raises(InferbenchError) as error:
+        made({**INT8, "method": method, "percentile": 99.0}, broken, images=images(2, 0))
+    assert error.value.code == "IB-436"
 
 
 def test_facts_say_what_was_done(detector: Path, images: Images, tmp_path: Path):
