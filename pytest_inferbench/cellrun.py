@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
     from pytest_inferbench.provision import Artifact
-    from pytest_inferbench.tasks import Sample, Task
+    from pytest_inferbench.tasks.base import Sample, Task
     from pytest_inferbench.worker.client import AnyWorker
 
 # Runs beyond the wanted ones, taken when some were set aside.
@@ -72,9 +72,9 @@ class CellRun:
         """The outputs for every sample of the model's data."""
         self._open()
         progress, started = self.waiting("running its data"), time.monotonic()
-        outputs = []
+        outputs: list[Sample] = []
         for sample in self.inputs:
-            outputs.append(self.infer(sample))
+            outputs.append(self.task.infer(self, sample))
             progress(time.monotonic() - started, f"{len(outputs)} of {len(self.inputs)} samples")
         return outputs
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.tasks import DetectionTask
+from pytest_inferbench.tasks.detection import DetectionTask
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.coco import CocoScores
@@ -63,9 +63,14 @@ class Similarity(Handle):
         """The comparison itself, with its faults; see `accuracy.similarity`."""
         from pytest_inferbench.accuracy.similarity import compare
 
-        gate, cell = self._run.gate, self._run.cell
-        reference = gate.reference_of(cell.model).outputs
-        return compare(reference, self._run.outputs)
+        gate, cell, task = self._run.gate, self._run.cell, self._run.task
+        reference = task.tensors(gate.reference_of(cell.model).outputs)
+        return compare(
+            reference,
+            task.tensors(self._run.outputs),
+            rtol=task.model.rtol,
+            atol=task.model.atol,
+        )
 
     @property
     def cosine(self) -> float:
@@ -80,7 +85,7 @@ class Similarity(Handle):
     def judgements(self) -> list[Judgement]:
         """Faults fail; cosines are judged against their budget, which must lie above the null."""
         if self.result.faults:
-            return [_faulty(str(fault)) for fault in self.result.faults[:5]]
+            return [faulty(str(fault)) for fault in self.result.faults[:5]]
         worst = self.result.worst
         centred = self._judge_cosine("centred_cosine", worst.centred, worst.centred_null, worst)
         plain = self._budget("cosine")
@@ -180,7 +185,8 @@ class Detections(Handle):
 
     @property
     def _reference(self) -> CocoScores:
-        return self._run.gate.reference_of(self._run.cell.model).scores
+        scores: CocoScores = self._run.gate.reference_of(self._run.cell.model).scores
+        return scores
 
     def judgements(self) -> list[Judgement]:
         """Judge mAP and its drop."""
@@ -238,7 +244,8 @@ class Detections(Handle):
         return lines
 
 
-def _faulty(message: str) -> Judgement:
+def faulty(message: str) -> Judgement:
+    """Return the judgement of outputs of which no figure would be honest."""
     return Judgement(
         "outputs", Verdict.REGRESSED, "IB-501", math.nan, "", "no faults", detail=message
     )

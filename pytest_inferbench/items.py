@@ -18,6 +18,7 @@ from pytest_inferbench.entry import gate_of
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.requirements import unmet
+from pytest_inferbench.settings.task_kinds import BUILT_IN, REGISTERED
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -102,7 +103,7 @@ def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
         "models": gate.settings.models,
         "backends": gate.catalog,
         "precisions": PRECISIONS,
-        "tasks": {"detection", "tensors"},
+        "tasks": {*BUILT_IN, *gate.registered_tasks, REGISTERED},
     }
     wanted: dict[str, frozenset[str]] = {}
     for marker in definition.iter_markers("inferbench"):
@@ -135,8 +136,10 @@ def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
 
 def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
     axes = {"models": cell.model, "backends": cell.backend, "precisions": cell.precision}
+    task = gate.model(cell).task
+    tasks = {task, REGISTERED} if task in gate.registered_tasks else {task}
     return all(
-        (gate.model(cell).task if axis == "tasks" else axes[axis]) in names
+        not tasks.isdisjoint(names) if axis == "tasks" else axes[axis] in names
         for axis, names in wanted.items()
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
+    from pytest_inferbench.scoring import TaskScores
     from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
@@ -116,6 +117,14 @@ def detections(_inferbench_run: CellRun) -> Detections:
     from pytest_inferbench.handles import Detections
 
     return Detections(_inferbench_run)
+
+
+@pytest.fixture
+def task_scores(_inferbench_run: CellRun) -> TaskScores:
+    """What the cell's outputs are worth, as its model's task says: `task_scores["figure"]`."""
+    from pytest_inferbench.scoring import TaskScores
+
+    return TaskScores(_inferbench_run)
 
 
 @pytest.fixture

@@ -34,9 +34,9 @@ def similarity(reference, outputs, precision="int8", **budgets):
     )
     gate = Gate(settings, Options(), Hardware("cpu-test-2c"))
     gate._references["net"] = SimpleNamespace(outputs=[{"y": array} for array in reference])
-    return Similarity(
-        SimpleNamespace(gate=gate, cell=gate.cells[0], outputs=[{"y": array} for array in outputs])
-    )
+    task = Task("net", gate.settings.models["net"], gate.cache, print)
+    outputs = [{"y": array} for array in outputs]
+    return Similarity(SimpleNamespace(gate=gate, cell=gate.cells[0], task=task, outputs=outputs))
 
 
 def judged(*arguments, **budgets):
@@ -126,7 +126,6 @@ def test_equal_outputs_pass_although_their_snr_is_infinite():
 
 def test_detections_of_a_model_without_them_say_how_to_narrow_the_test():
     run = similarity(DIFFERENT, DIFFERENT)._run
-    run.task = Task("net", run.gate.settings.models["net"], run.gate.cache, print)
     with pytest.raises(InferbenchError, match='task is "tensors"') as error:
         Detections(run).judgements()
     assert error.value.code == "IB-504"

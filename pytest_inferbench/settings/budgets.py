@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pytest_inferbench.backends.catalog import PRECISIONS
@@ -54,21 +55,26 @@ class Budgets(dict[str, Rules]):
     """A model's budgets as the user wrote them, by metric."""
 
 
-def parse_budgets(written: Any, report: Callable[[str, str], None]) -> Budgets:
+def parse_budgets(
+    written: Any,
+    report: Callable[[str, str], None],
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Budgets:
     """Read a `budgets` table.
 
     Args:
         written: What the TOML held.
         report: Called with the key below `budgets` and the fault, for each fault.
+        metrics: What may be named, those of registered tasks included.
     """
     budgets = Budgets()
     if not isinstance(written, dict):
         report("", f"expected a table of budgets, got {written!r:.60}")
         return budgets
     for name, value in written.items():
-        metric = METRICS.get(name)
+        metric = metrics.get(name)
         if metric is None:
-            report(dotted(name), unknown(name, "budget", list(METRICS), LATER_BUDGETS))
+            report(dotted(name), unknown(name, "budget", list(metrics), LATER_BUDGETS))
             continue
         rules = budgets[name] = {}
         for key, scope, leaf in _leaves(metric.name, value, (None, None), report):
@@ -106,20 +112,40 @@ def parse_budget(metric: Metric, value: object, origin: Origin = "settings") -> 
 
 
 def resolve(
-    rules: Mapping[Scope, Budget | None], metric: str, precision: str, hardware: str
+    rules: Mapping[Scope, Budget | None],
+    metric: str,
+    precision: str,
+    hardware: str,
+    registered: Mapping[str, Metric] = MappingProxyType({}),
 ) -> Budget | None:
-    """Return the budget that holds at a precision on a hardware, None if there is none."""
+    """Return the budget that holds at a precision on a hardware, None if there is none.
+
+    Args:
+        rules: What was written for the metric.
+        metric: Its name.
+        precision: Of the cell.
+        hardware: Of the cell.
+        registered: The metrics of registered tasks, which bring their own defaults.
+    """
     for scope in ((precision, hardware), (precision, None), (None, hardware), (None, None)):
         if scope in rules:
             return rules[scope]
-    return _default(metric, precision, hardware.partition("-")[0])
+    hardware_class = hardware.partition("-")[0]
+    if (own := registered.get(metric)) is not None:
+        return _default_of(own, own.defaults, precision, hardware_class)
+    return _default(metric, precision, hardware_class)
 
 
 @cache
 def _default(metric: str, precision: str, hardware_class: str) -> Budget | None:
-    written = DEFAULTS.get(metric, {})
+    return _default_of(METRICS[metric], DEFAULTS.get(metric, {}), precision, hardware_class)
+
+
+def _default_of(
+    metric: Metric, written: Mapping[str, str | float], precision: str, hardware_class: str
+) -> Budget | None:
     value = written.get(precision, written.get(hardware_class, written.get("default")))
-    return None if value is None else parse_budget(METRICS[metric], value, "default")
+    return None if value is None else parse_budget(metric, value, "default")
 
 
 def _relative(metric: Metric, text: str, sign: str, number: str, unit: str) -> float:

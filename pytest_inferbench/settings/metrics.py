@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -45,6 +45,8 @@ class Metric:
         bounds: The absolute limits that are possible.
         relative: Whether a change against the baseline may be limited.
         task: The only task that has it, None when every task does.
+        defaults: Of a registered task's metric: its default budgets, written as in `DEFAULTS`,
+            where those of the package's own stand.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Metric:
     meaning: str
     relative: bool = False
     task: str | None = None
+    defaults: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
 
 def _time(name: str, meaning: str) -> Metric:
