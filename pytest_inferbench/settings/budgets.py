@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from pytest_inferbench.backends.catalog import PRECISIONS
-from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, Better, Metric
+from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, PER_OUTPUT, Better, Metric
 from pytest_inferbench.settings.spelling import LATER_BUDGETS, dotted, unknown
 from pytest_inferbench.settings.units import QUANTITY, example, quantity
 
@@ -22,6 +22,9 @@ Origin = Literal["default", "settings"]
 
 HARDWARE_CLASSES = ("cpu-", "nvidia-", "jetson-")
 """How the id of a device class starts."""
+
+OUTPUTS = "outputs"
+"""The table inside `budgets` that holds budgets for one output alone."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,15 @@ Rules = dict[Scope, Budget | None]
 
 
 class Budgets(dict[str, Rules]):
-    """A model's budgets as the user wrote them, by metric."""
+    """A model's budgets as the user wrote them, by metric.
+
+    Attributes:
+        outputs: Those for one output alone, by its name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: dict[str, Budgets] = {}
 
 
 def parse_budgets(
@@ -67,6 +78,28 @@ def parse_budgets(
         report: Called with the key below `budgets` and the fault, for each fault.
         metrics: What may be named, those of registered tasks included.
     """
+    if not isinstance(written, dict):
+        report("", f"expected a table of budgets, got {written!r:.60}")
+        return Budgets()
+    outputs = written.get(OUTPUTS, {})
+    budgets = _parse_table({k: v for k, v in written.items() if k != OUTPUTS}, report, metrics)
+    if not isinstance(outputs, dict):
+        report(OUTPUTS, f"expected a table of budgets by output, got {outputs!r:.60}")
+        return budgets
+    of_one = {name: metrics[name] for name in PER_OUTPUT}
+    for output, table in outputs.items():
+        key = dotted(OUTPUTS, output)
+
+        def report_below(below: str, text: str, key: str = key) -> None:
+            report(f"{key}.{below}" if below else key, text)
+
+        budgets.outputs[output] = _parse_table(table, report_below, of_one)
+    return budgets
+
+
+def _parse_table(
+    written: Any, report: Callable[[str, str], None], metrics: Mapping[str, Metric]
+) -> Budgets:
     budgets = Budgets()
     if not isinstance(written, dict):
         report("", f"expected a table of budgets, got {written!r:.60}")
@@ -127,13 +160,31 @@ def resolve(
         hardware: Of the cell.
         registered: The metrics of registered tasks, which bring their own defaults.
     """
-    for scope in ((precision, hardware), (precision, None), (None, hardware), (None, None)):
+    for scope in _scopes(precision, hardware):
         if scope in rules:
             return rules[scope]
     hardware_class = hardware.partition("-")[0]
     if (own := registered.get(metric)) is not None:
         return _default_of(own, own.defaults, precision, hardware_class)
     return _default(metric, precision, hardware_class)
+
+
+def output_budgets(
+    budgets: Budgets, metric: str, precision: str, hardware: str
+) -> dict[str, Budget | None]:
+    """Return the budgets that hold for one output alone, by output; None where it is off."""
+    found = {}
+    for output, own in budgets.outputs.items():
+        rules = own.get(metric, {})
+        scope = next((each for each in _scopes(precision, hardware) if each in rules), None)
+        if scope is not None:
+            found[output] = rules[scope]
+    return found
+
+
+def _scopes(precision: str, hardware: str) -> tuple[Scope, ...]:
+    """What an entry may be for and hold here, the most specific first."""
+    return (precision, hardware), (precision, None), (None, hardware), (None, None)
 
 
 @cache

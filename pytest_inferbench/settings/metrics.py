@@ -70,7 +70,11 @@ def _map(name: str, better: Better, bounds: Bounds, meaning: str) -> Metric:
 _ALL = (
     Metric("cosine", "ratio", "higher", _SHARE, "smallest cosine to the reference, of any sample"),
     Metric("centred_cosine", "ratio", "higher", _SHARE, "the same after the mean is taken off"),
+    Metric("cosine_mean", "ratio", "higher", _SHARE, "the mean over the samples instead"),
+    Metric("cosine_p1", "ratio", "higher", _SHARE, "the 1st percentile over the samples instead"),
     Metric("max_error", "value", "lower", _NOT_NEGATIVE, "largest difference to the reference"),
+    Metric("mean_error", "value", "lower", _NOT_NEGATIVE, "mean absolute difference to it"),
+    Metric("outside", "ratio", "lower", _DROP, "share of elements outside rtol and atol"),
     Metric("snr_db", "dB", "higher", _POSITIVE, "signal-to-noise ratio against the reference"),
     _map("map", "higher", _SHARE, "COCO mAP at IoU 0.50:0.95"),
     _map("map50", "higher", _SHARE, "COCO mAP at IoU 0.50"),
@@ -89,6 +93,18 @@ _ALL = (
     ),
     Metric("memcpy_nodes", "value", "lower", _NOT_NEGATIVE, "copies between host and device"),
 )
+
+PER_OUTPUT = (
+    "cosine",
+    "centred_cosine",
+    "cosine_mean",
+    "cosine_p1",
+    "max_error",
+    "mean_error",
+    "outside",
+    "snr_db",
+)
+"""What may be limited for one output alone."""
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name."""

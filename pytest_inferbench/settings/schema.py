@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from pytest_inferbench.settings.budgets import Budget, Budgets, resolve
+from pytest_inferbench.settings.budgets import Budget, Budgets, output_budgets, resolve
 from pytest_inferbench.settings.metrics import METRICS, Metric
 
 Count = Annotated[int, Meta(ge=1)]
@@ -166,3 +166,9 @@ class Settings(_Table, frozen=True, kw_only=True):
             return None
         rules = settings.budgets.get(metric, {})
         return resolve(rules, metric, precision, hardware, registered)
+
+    def output_budgets(
+        self, model: str, metric: str, precision: str, hardware: str
+    ) -> dict[str, Budget | None]:
+        """Return a metric's budgets for one output alone, by output; None where it is off."""
+        return output_budgets(self.models[model].budgets, metric, precision, hardware)
