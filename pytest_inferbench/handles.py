@@ -113,11 +113,11 @@ class Similarity(Handle):
             "snr_db": worst.snr_db,
         }
         if worst.null is not None:
-            figures["cosine_null"] = worst.null.max
+            figures["cosine_null"] = worst.null.high
         if worst.centred is not None:
             figures["centred_cosine"] = worst.centred.min
         if worst.centred_null is not None:
-            figures["centred_cosine_null"] = worst.centred_null.max
+            figures["centred_cosine_null"] = worst.centred_null.high
         if len(self.result.outputs) > 1:
             for row in self.result.outputs.values():
                 figures |= _figures_of(row)
@@ -225,7 +225,7 @@ def _figures_of(row: OutputSimilarity) -> dict[str, float]:
         "snr_db": row.snr_db,
     }
     if row.null is not None:
-        figures["cosine_null"] = row.null.max
+        figures["cosine_null"] = row.null.high
     if row.centred is not None:
         figures["centred_cosine"] = row.centred.min
     return {f"outputs.{row.output}.{name}": value for name, value in figures.items()}

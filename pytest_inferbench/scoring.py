@@ -7,7 +7,7 @@ is the task's business (`tasks/`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,9 @@ from pytest_inferbench.judge.verdict import Judgement, judge_absolute
 from pytest_inferbench.settings.metrics import METRICS
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pytest_inferbench.settings.budgets import Budget
     from pytest_inferbench.tasks.base import Scores
 
@@ -135,3 +138,57 @@ class TaskScores(Handle):
             f" {null:.6f}",
             f"Tighten it beyond that, or set {budget.metric} = false.",
         )
+
+
+class Classification(TaskScores):
+    """What the cell classifies."""
+
+    fixture, task = "classification", "classification"
+
+    @property
+    def best(self) -> npt.NDArray[np.int64]:
+        """The best class of every sample."""
+        found: npt.NDArray[np.int64] = self.own.top[:, 0]
+        return found
+
+
+class Embeddings(TaskScores):
+    """What the cell embeds."""
+
+    fixture, task = "embeddings", "embedding"
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float64]:
+        """The vector of every sample, at length 1."""
+        found: npt.NDArray[np.float64] = self.own.vectors
+        return found
+
+
+class Segmentation(TaskScores):
+    """What the cell segments."""
+
+    fixture, task = "segmentation", "segmentation"
+
+
+class Transcripts(TaskScores):
+    """What the cell hears."""
+
+    fixture, task = "transcripts", "speech"
+
+    @property
+    def tokens(self) -> Sequence[Sequence[int]]:
+        """The tokens of every sample."""
+        found: Sequence[Sequence[int]] = self.own.tokens
+        return found
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The words of every sample; IB-507 without a vocabulary."""
+        if self.own.texts is None:
+            raise InferbenchError(
+                "IB-507",
+                f"{self._run.cell} has tokens and no words: models.<name>.speech.vocabulary is not"
+                " set",
+            )
+        found: Sequence[str] = self.own.texts
+        return found

@@ -62,10 +62,16 @@ class Spread:
 
 @dataclass(frozen=True)
 class Null:
-    """Cosines between reference outputs of different inputs: what a wrong answer scores."""
+    """Cosines between reference outputs of different inputs: what a wrong answer scores.
+
+    Attributes:
+        high: The 90th percentile of the pairs, a value that a pair really had: what a budget must
+            lie above. Not the largest, for data may hold duplicates, whose outputs are alike.
+    """
 
     max: float
     mean: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -361,7 +367,8 @@ def _spread(cosines: Sequence[float]) -> Spread:
 
 
 def _null(cosines: Float64) -> Null:
-    return Null(max=float(cosines.max()), mean=float(cosines.mean()))
+    high = float(np.percentile(cosines, 90, method="higher"))
+    return Null(max=float(cosines.max()), mean=float(cosines.mean()), high=high)
 
 
 def _worst_spread(spreads: Iterable[Spread | None]) -> Spread | None:
@@ -373,4 +380,6 @@ def _worst_spread(spreads: Iterable[Spread | None]) -> Spread | None:
 
 def _worst_null(nulls: Iterable[Null | None]) -> Null | None:
     known = [null for null in nulls if null]
-    return Null(max(n.max for n in known), max(n.mean for n in known)) if known else None
+    if not known:
+        return None
+    return Null(*(max(getattr(n, field) for n in known) for field in ("max", "mean", "high")))

@@ -142,11 +142,11 @@ def _judge_cosine(
     worst = _worst(rows, value, budget)
     for row in rows:
         null = side(row)[1]
-        if null is not None and budget.limit <= null.max:
+        if null is not None and budget.limit <= null.high:
             raise _tells_nothing(budget, row, value(row), null, one_of_many=len(rows) > 1)
     spread, null = side(worst)
     assert spread is not None
-    beside = f"null {null.max:.4f}, " if null is not None else ""
+    beside = f"null {null.high:.4f}, " if null is not None else ""
     sample = worst.worst_centred_sample if metric == _CENTRED else worst.worst_sample
     detail = (
         f"output {worst.output!r}: {beside}mean {spread.mean:.6f}, 1st percentile {spread.p1:.6f},"
@@ -172,7 +172,7 @@ def _tells_nothing(
     return InferbenchError(
         "IB-503",
         f"the {whose}{budget.metric} budget {budget.text} tells nothing here: outputs"
-        f" {row.output!r} of different inputs reach {null.max:.6f}, and this cell's {value:.6f}",
+        f" {row.output!r} of different inputs reach {null.high:.6f}, and this cell's {value:.6f}",
         f"Raise it above that, or {instead}.",
     )
 

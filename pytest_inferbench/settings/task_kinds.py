@@ -50,7 +50,14 @@ BUILT_IN: Mapping[str, TaskKind] = MappingProxyType(
         kind.name: kind
         for kind in (
             TaskKind("tensors"),
-            TaskKind("detection", frozenset({"layout"}), data="annotations"),
+            TaskKind("detection", data="annotations"),
+            TaskKind("classification", frozenset({"output", "labels", "preprocess"})),
+            TaskKind(
+                "embedding",
+                frozenset({"output", "pooling", "threshold", "recall_at", "preprocess"}),
+            ),
+            TaskKind("segmentation", frozenset({"output", "threshold", "preprocess"})),
+            TaskKind("speech", frozenset({"labels", "speech"}), data="required"),
         )
     }
 )

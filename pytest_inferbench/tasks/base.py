@@ -83,9 +83,9 @@ class Task:
             path: As the settings name it.
             limit: Take only this many, the first ones.
         """
-        from pytest_inferbench.accuracy.data import load_tensor_inputs
+        from pytest_inferbench.accuracy.tensor_set import load_tensors
 
-        return load_tensor_inputs(path, limit=limit)
+        return load_tensors(path, limit)
 
     def infer(self, run: CellRun, sample: Sample) -> Sample:
         """Return a cell's outputs for one sample; a task may ask the cell more than once."""

@@ -28,6 +28,10 @@ ENTRY_POINTS = "inferbench.tasks"
 _CLASSES = {
     "tensors": "base:Task",
     "detection": "detection:DetectionTask",
+    "classification": "classification:ClassificationTask",
+    "embedding": "embedding:EmbeddingTask",
+    "segmentation": "segmentation:SegmentationTask",
+    "speech": "speech:SpeechTask",
 }
 
 Tasks = Mapping[str, type[Task]]
