@@ -237,3 +237,58 @@ def test_keys_that_a_task_does_not_read_are_refused(project, gate, model):
     result.stderr.fnmatch_lines(
         ['*models.net.pooling: task "classification" has no use for it: only "embedding" has*']
     )
+
+
+def write_segmenter(path, size=32):
+    """Each pixel's class is its brightest channel, as a 1 x 1 convolution says."""
+    weights = (np.eye(3) * 4).astype(np.float32).reshape(3, 3, 1, 1)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["scores"])]
+    shape = ("n", 3, size, size)
+    save(path, nodes, {"x": floats(*shape)}, {"scores": floats(*shape)}, {"w": weights})
+
+
+def blocks(number, size=40):
+    """Three vertical stripes whose widths depend on the number; their classes."""
+    classes = np.zeros((size, size), np.int64)
+    classes[:, 8 + number : 24], classes[:, 24 + number :] = 1, 2
+    return (np.eye(3)[np.roll(classes, 9 * number, axis=1)] * 255).astype(np.uint8)
+
+
+@both
+def test_a_segmenter_with_masks_beside_its_images(project, model, score):
+    pillow = pytest.importorskip("PIL.Image")
+    more = 'data = "val"\npreprocess = { style = "squash" }\nbudgets = { miou = 0.9 }\n'
+    model("segmentation", write_segmenter, ("fp32", "fp16"), ("ort-cpu", "openvino"), more)
+    for number in range(4):
+        picture = blocks(number)
+        for kind, pixels in (("images", picture), ("masks", picture.argmax(2).astype(np.uint8))):
+            (project.path / f"val/{kind}").mkdir(parents=True, exist_ok=True)
+            pillow.fromarray(pixels).save(project.path / f"val/{kind}/{number}.png")
+    result, tests = score("-k", "test_segmentation")
+    assert result.ret == 0, result.stdout.str()
+    for cell, test in tests.items():
+        assert cell[2] == "segmentation"
+        figures = test["figures"]
+        assert figures["mask_iou"] > 0.99
+        assert 0.9 < figures["miou"] <= 1
+        assert abs(figures["miou_drop"]) < 0.005
+        assert figures["mask_iou_null"] < 0.8
+    masks = project.path / "val/masks"
+    (masks / "2.png").write_bytes((masks / "0.png").read_bytes())
+    result, _ = score("-k", "test_segmentation and fp32 and ort-cpu")
+    result.stdout.fnmatch_lines(["*miou regressed*", "*least at 2.png*"])
+    (masks / "2.png").unlink()
+    result, _ = score("-k", "test_segmentation and fp32 and ort-cpu")
+    result.stdout.fnmatch_lines(["*IB-581*the image 2.png has no mask*"])
+
+
+def test_masks_above_a_threshold_without_a_truth(project, model, score):
+    more = 'data = "rows.npz"\nthreshold = 0.0\nbudgets = { mask_iou = 0.99 }\n'
+    model("segmentation", write_segmenter, more=more)
+    rows = RNG.normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
+    np.savez(project.path / "rows.npz", x=rows)
+    result, tests = score("-k", "test_segmentation")
+    assert result.ret == 0, result.stdout.str()
+    figures = tests["ort-cpu", "fp32", "segmentation"]["figures"]
+    assert figures["mask_iou"] == 1.0
+    assert figures["mask_iou_null"] == pytest.approx(1 / 3, abs=0.05)
