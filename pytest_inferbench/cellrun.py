@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class CellRun:
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
         self._beside: CellRun | None = None
+        self._companions: dict[str, CellRun] = {}
 
     @property
     def task(self) -> Task:
@@ -124,6 +125,19 @@ class CellRun:
             self._beside = CellRun(self.gate, reference_cell(self.gate, self.cell.model))
         return self._beside.infer(sample)
 
+    def companion(self, name: str, make: Callable[[], Task]) -> CellRun:
+        """Return the run of another part of the model on this cell, open as long as this one.
+
+        Args:
+            name: What the part is called.
+            make: Gives its task, on first use.
+        """
+        from pytest_inferbench.companions import CompanionRun
+
+        if name not in self._companions:
+            self._companions[name] = CompanionRun(self, make())
+        return self._companions[name]
+
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.
 
@@ -164,8 +178,9 @@ class CellRun:
 
     def close(self) -> None:
         """Close the worker, and the reference's beside it, if they are open."""
-        if self._beside is not None:
-            self._beside.close()
+        for run in (self._beside, *self._companions.values()):
+            if run is not None:
+                run.close()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()

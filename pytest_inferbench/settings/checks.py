@@ -119,6 +119,8 @@ def _check_task(
         if name not in kind.uses and getattr(model, name) != getattr(_UNSET, name):
             using = [each.name for each in tasks.values() if name in each.uses]
             problems.add(f"{key}.{name}", f'task "{kind.name}" has no use for it: {_only(using)}')
+    if kind.name == "speech":
+        _check_speech(key, model, problems)
     if model.labels is not None:
         _check_file(f"{key}.labels", model.labels, problems)
     metrics = {**METRICS, **settings.registered_metrics}
@@ -128,6 +130,18 @@ def _check_task(
             problems.add(
                 f"{key}.budgets.{metric}", f'only task "{task}" has it, this one is "{model.task}"'
             )
+
+
+def _check_speech(key: str, model: ModelSettings, problems: Problems) -> None:
+    """The model is its encoder; a decoder beside it, and its first and last tokens, are needed."""
+    if "decoder" not in model.sources:
+        problems.add(f"{key}.sources.decoder", "is required: the decoder's ONNX file, without past")
+    if not model.speech.prompt:
+        problems.add(f"{key}.speech.prompt", "is required: the tokens that the decoder begins with")
+    if model.speech.end is None:
+        problems.add(f"{key}.speech.end", "is required: the token that ends a transcript")
+    if model.speech.vocabulary is not None:
+        _check_file(f"{key}.speech.vocabulary", model.speech.vocabulary, problems)
 
 
 def _only(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from importlib.util import find_spec
 
 import numpy as np
@@ -292,3 +293,120 @@ def test_masks_above_a_threshold_without_a_truth(project, model, score):
     figures = tests["ort-cpu", "fp32", "segmentation"]["figures"]
     assert figures["mask_iou"] == 1.0
     assert figures["mask_iou_null"] == pytest.approx(1 / 3, abs=0.05)
+
+
+def write_speech(path, tokens=24, bands=80, frames=20, width=16):
+    """Features -> states; tokens and states -> the next token, without a past."""
+    rng = np.random.default_rng(9)
+    encoder = {"w": (rng.normal(0, 1, (bands, width)) / 9).astype(np.float32)}
+    nodes = [
+        helper.make_node("Transpose", ["features"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "w"], ["s"]),
+        helper.make_node("Tanh", ["s"], ["states"]),
+    ]
+    ends = {"features": floats(1, bands, frames)}, {"states": floats(1, frames, width)}
+    save(path, nodes, *ends, encoder)
+    decoder = {
+        "table": rng.normal(0, 1, (tokens, width)).astype(np.float32),
+        "out": rng.normal(0, 1, (width, tokens)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["e"]),
+        helper.make_node("ReduceMean", ["encoder_hidden_states"], ["c"], axes=[1], keepdims=1),
+        helper.make_node("Add", ["e", "c"], ["h"]),
+        helper.make_node("Tanh", ["h"], ["a"]),
+        helper.make_node("MatMul", ["a", "out"], ["logits"]),
+    ]
+    inputs = {
+        "input_ids": (TensorProto.INT64, [1, "n"]),
+        "encoder_hidden_states": floats(1, frames, width),
+    }
+    save(path.with_name("decoder.onnx"), nodes, inputs, {"logits": floats(1, "n", tokens)}, decoder)
+
+
+SPEECH = """
+data = "sounds"
+sources = { decoder = "decoder.onnx" }
+speech = { prompt = [1, 2], end = 3, max_tokens = 12 }
+"""
+
+
+@pytest.fixture
+def sounds(project):
+    (project.path / "sounds").mkdir()
+    for number in range(4):
+        t = np.arange(2400 + 100 * number) / 16000
+        sound = 0.4 * np.sin(2 * np.pi * (300 + 500 * number) * t) + RNG.normal(0, 0.02, len(t))
+        with wave.open(str(project.path / f"sounds/{number}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16000)
+            file.writeframes((sound * 32767).astype("<i2").tobytes())
+
+
+@both
+def test_speech_on_two_runtimes(project, model, score, sounds):
+    budgets = "budgets = { token_agreement = { int8 = 0.1 }, cosine = { int8 = 0.9 } }\n"
+    calibration = 'calibration = "sounds"\n'
+    precisions = ("fp32", "fp16", "int8")
+    runtimes = ("ort-cpu", "openvino")
+    model("speech", write_speech, precisions, runtimes, SPEECH + calibration + budgets)
+    result, tests = score("-k", "test_speech")
+    assert result.ret == 0, result.stdout.str()
+    assert len(tests) == 6
+    for cell, test in tests.items():
+        agreement = test["figures"]["token_agreement"]
+        assert agreement == 1.0 if cell[1] == "fp32" else agreement > 0.1
+
+
+def test_words_and_their_errors(project, model, score, sounds):
+    pytest.importorskip("jiwer")
+    more = 'labels = "said.csv"\nbudgets = { wer = 99 }\n'
+    settings = SPEECH.replace("max_tokens = 12", 'max_tokens = 12, vocabulary = "vocab.json"')
+    model("speech", write_speech, more=settings + more)
+    words = {f"\u0120w{number}": number for number in range(24)}
+    (project.path / "vocab.json").write_text(json.dumps(words))
+    (project.path / "said.csv").write_text("file,text\n0.wav,w1 w2\n1.wav,x\n2.wav,y\n3.wav,z\n")
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.inferbench(tasks=["speech"])
+        def test_texts(transcripts):
+            assert len(transcripts.texts) == len(transcripts.tokens) == 4
+            assert transcripts.texts[0].startswith("w")
+            (transcripts._run.gate.settings.source.parent / "texts").write_text(
+                "\\n".join(transcripts.texts)
+            )
+        """
+    )
+    result, tests = score("-k", "test_speech or test_texts", ".")
+    assert result.parseoutcomes()["passed"] >= 1, result.stdout.str()
+    heard = (project.path / "texts").read_text().splitlines()
+    (project.path / "said.csv").write_text(
+        "file,text\n" + "".join(f"{i}.wav,{text}\n" for i, text in enumerate(heard))
+    )
+    result, tests = score("-k", "test_speech")
+    figures = tests["ort-cpu", "fp32", "speech"]["figures"]
+    assert (figures["wer"], figures["wer_rise"]) == (0.0, 0.0)
+
+
+def test_a_decoder_with_a_past_says_how_to_export_it(project, model, score, sounds):
+    model("speech", write_speech, more=SPEECH)
+    path = project.path / "decoder.onnx"
+    changed = onnx.load(path)
+    changed.graph.input.append(
+        helper.make_tensor_value_info("past_key_values", TensorProto.FLOAT, [1, 2])
+    )
+    onnx.save(changed, path)
+    result, _ = score("-k", "test_speech")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*IB-590*past_key_values*", "*without past*"])
+
+
+def test_what_speech_needs_is_asked_for(model, gate, sounds):
+    model("speech", write_speech, more='data = "sounds"\n')
+    result = gate("--inferbench-suites")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    for key in ("sources.decoder", "speech.prompt", "speech.end"):
+        result.stderr.fnmatch_lines([f"*models.net.{key}: is required*"])
