@@ -93,7 +93,8 @@ class TaskScores(Handle):
 
     def figures(self) -> dict[str, float]:
         """Everything that was measured; none where there are faults."""
-        return {} if self.scores.faults else dict(self.scores.figures)
+        scores = self.scores
+        return {} if scores.faults else {name: float(x) for name, x in scores.figures.items()}
 
     def context(self) -> Mapping[str, str]:
         """What the task wants said of a failure."""

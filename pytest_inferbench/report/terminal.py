@@ -17,6 +17,16 @@ from pytest_inferbench.report.table import Row, rows, speedups
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
 
+# A column each where some cell has the figure.
+_SCORES = {
+    "top1": "top-1",
+    "top1_agreement": "top-1 kept",
+    "recall_at_k": "recall@k",
+    "mask_iou": "mask IoU",
+    "miou": "mIoU",
+    "token_agreement": "tokens kept",
+    "wer": "WER",
+}
 _STYLES = {"pass": "green", "improved": "bold green", "regressed": "bold red", "failed": "bold red"}
 
 
@@ -90,7 +100,9 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
     # Only services have a network to speak of.
     split = [name for name in PARTS if any(name in row.figures for row in table)]
     parts = [name.replace("_", " ") for name in split]
-    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", "mAP", "cosine"):
+    scored = {k: t for k, t in _SCORES.items() if any(k in row.figures for row in table)}
+    scores = scored.values()
+    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", "mAP", *scores, "cosine"):
         grid.add_column(title, justify="right")
     grid.add_column("verdict")
     for row in table:
@@ -105,6 +117,7 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
             _number(faster.get(row.cell.id), ".2f", "x"),
             _number(row.figures.get("peak_mib"), ".0f"),
             _number(row.figures.get("map"), ".4f"),
+            *(_number(row.figures.get(name), ".4f") for name in scored),
             _number(row.figures.get("cosine"), ".6f"),
             verdict,
             style=None,

@@ -371,6 +371,7 @@ def test_words_and_their_errors(project, model, score, sounds):
         """
         import pytest
 
+        @pytest.mark.accuracy
         @pytest.mark.inferbench(tasks=["speech"])
         def test_texts(transcripts):
             assert len(transcripts.texts) == len(transcripts.tokens) == 4
