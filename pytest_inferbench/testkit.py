@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.conformance.build import Build
     from pytest_inferbench.conformance.contract import Contract
     from pytest_inferbench.conformance.placed import Placement
+    from pytest_inferbench.energy import Energy
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         TaskScores,
         Transcripts,
     )
+    from pytest_inferbench.side_by_side import Speedup
     from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
@@ -174,11 +176,27 @@ def latency(_inferbench_run: CellRun) -> Latency:
 
 
 @pytest.fixture
+def speedup(_inferbench_run: CellRun) -> Speedup:
+    """How many times as fast the cell is as those that its `speedup` budgets name."""
+    from pytest_inferbench.side_by_side import Speedup
+
+    return Speedup(_inferbench_run)
+
+
+@pytest.fixture
 def memory(_inferbench_run: CellRun) -> Memory:
     """The peak memory of the cell's worker, and how much it grows: `peak_mib`, `growth_mib`."""
     from pytest_inferbench.timing import Memory
 
     return Memory(_inferbench_run)
+
+
+@pytest.fixture
+def energy(_inferbench_run: CellRun) -> Energy:
+    """What the cell's device draws: `watts`, `joules_per_inference`."""
+    from pytest_inferbench.energy import Energy
+
+    return Energy(_inferbench_run)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ Rows = Sequence[OutputSimilarity]
 
 _COSINES = ("cosine", "cosine_mean", "cosine_p1")
 _CENTRED = "centred_cosine"
+_ALIKE = 1 - 5e-7  # what is shown as 1.000000: no budget fits between it and the most there is
 _ERRORS: Mapping[str, Callable[[OutputSimilarity], float]] = {
     "max_error": lambda row: row.max_error,
     "mean_error": lambda row: row.mean_error,
@@ -159,22 +160,27 @@ def _tells_nothing(
     budget: Budget, row: OutputSimilarity, value: float, null: Null, *, one_of_many: bool
 ) -> InferbenchError:
     whose = "default " if budget.origin == "default" else ""
-    if budget.metric == _CENTRED:
-        instead = (
-            "give the model data that differ more, or budget `max_error` or `snr_db` and set"
-            f" `{budget.metric} = false`"
-        )
-    else:
-        centred = "not to be had" if row.centred is None else f"{row.centred.min:.6f}"
-        instead = f"budget `centred_cosine` (here {centred})"
-    if one_of_many:
-        instead += f", for this output alone under `budgets.outputs.{row.output}`"
     return InferbenchError(
         "IB-503",
         f"the {whose}{budget.metric} budget {budget.text} tells nothing here: outputs"
         f" {row.output!r} of different inputs reach {null.high:.6f}, and this cell's {value:.6f}",
-        f"Raise it above that, or {instead}.",
+        _instead_of(budget.metric, row, null, one_of_many=one_of_many),
     )
+
+
+def _instead_of(metric: str, row: OutputSimilarity, null: Null, *, one_of_many: bool) -> str:
+    """Say what to do where a cosine's budget lies at or below what a wrong answer scores."""
+    others = (
+        "give the model data whose outputs differ more, or budget `max_error` or `snr_db` and set"
+        f" `{metric} = false`"
+    )
+    if metric != _CENTRED and row.centred is not None:
+        others = f"budget `centred_cosine` (here {row.centred.min:.6f})"
+    if one_of_many:
+        others += f", for this output alone under `budgets.outputs.{row.output}`"
+    if null.high > _ALIKE:
+        return f"No budget lies above that, for some outputs are alike: {others}."
+    return f"Raise it above that, or {others}."
 
 
 def _worst(

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, PER_OUTPUT, Better, Metric
-from pytest_inferbench.settings.spelling import LATER_BUDGETS, dotted, unknown
+from pytest_inferbench.settings.spelling import dotted, unknown
 from pytest_inferbench.settings.units import QUANTITY, example, quantity
+
+if TYPE_CHECKING:
+    from pytest_inferbench.settings.speedups import Speedup
 
 Origin = Literal["default", "settings"]
 
@@ -59,7 +62,10 @@ class Budgets(dict[str, Rules]):
 
     Attributes:
         outputs: Those for one output alone, by its name.
+        speedups: Those that concern two cells.
     """
+
+    speedups: tuple[Speedup, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,9 +111,15 @@ def _parse_table(
         report("", f"expected a table of budgets, got {written!r:.60}")
         return budgets
     for name, value in written.items():
+        if name == "speedup" and "p50" in metrics:
+            from pytest_inferbench.settings.speedups import parse_speedups
+
+            budgets.speedups = parse_speedups(value, report)
+            continue
         metric = metrics.get(name)
         if metric is None:
-            report(dotted(name), unknown(name, "budget", list(metrics), LATER_BUDGETS))
+            others = ["speedup"] if "p50" in metrics else []
+            report(dotted(name), unknown(name, "budget", [*metrics, *others]))
             continue
         rules = budgets[name] = {}
         for key, scope, leaf in _leaves(metric.name, value, (None, None), report):

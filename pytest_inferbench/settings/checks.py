@@ -86,6 +86,13 @@ def _check_model(
     for kind, place in model.sources.items():
         if "://" not in place:
             _check_file(dotted(*key.split("."), "sources", kind), Path(place), problems)
+    for speedup in model.budgets.speedups:
+        for backend, precision in (speedup.candidate, speedup.partner):
+            if backend not in known_backends:
+                problems.add(
+                    f"{key}.budgets.speedup",
+                    f'"{backend}-{precision}": {unknown(backend, "backend", known_backends)}',
+                )
 
 
 def _check_task(
@@ -119,8 +126,7 @@ def _check_task(
         if name not in kind.uses and getattr(model, name) != getattr(_UNSET, name):
             using = [each.name for each in tasks.values() if name in each.uses]
             problems.add(f"{key}.{name}", f'task "{kind.name}" has no use for it: {_only(using)}')
-    if kind.name == "speech":
-        _check_speech(key, model, problems)
+    _check_speech(key, model, problems)
     if model.labels is not None:
         _check_file(f"{key}.labels", model.labels, problems)
     metrics = {**METRICS, **settings.registered_metrics}
@@ -134,6 +140,8 @@ def _check_task(
 
 def _check_speech(key: str, model: ModelSettings, problems: Problems) -> None:
     """The model is its encoder; a decoder beside it, and its first and last tokens, are needed."""
+    if model.task != "speech":
+        return
     if "decoder" not in model.sources:
         problems.add(f"{key}.sources.decoder", "is required: the decoder's ONNX file, without past")
     if not model.speech.prompt:

@@ -13,6 +13,7 @@ from msgspec import Meta, field
 
 from pytest_inferbench.settings.budgets import Budget, Budgets, output_budgets, resolve
 from pytest_inferbench.settings.metrics import METRICS, Metric
+from pytest_inferbench.settings.speedups import Speedup
 
 Count = Annotated[int, Meta(ge=1)]
 Names = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -136,6 +137,13 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_steal: Share = 0.05
     most_other: Share = 0.25
     same_speed: Annotated[float, Meta(gt=0)] = 0.08
+    same_clock: Annotated[float, Meta(gt=0)] = 0.05
+    most_disturbed: Share = 0.1
+    most_stranger: Share = 0.05
+    allow_power_cap: bool = False
+    burst_s: Seconds = field(name="burst", default=0.03)
+    round_s: Seconds = field(name="round", default=0.6)
+    compare_s: Seconds = field(name="compare_for", default=60.0)
 
 
 class Settings(_Table, frozen=True, kw_only=True):
@@ -172,3 +180,8 @@ class Settings(_Table, frozen=True, kw_only=True):
     ) -> dict[str, Budget | None]:
         """Return a metric's budgets for one output alone, by output; None where it is off."""
         return output_budgets(self.models[model].budgets, metric, precision, hardware)
+
+    def speedups(self, model: str, backend: str, precision: str) -> tuple[Speedup, ...]:
+        """Return how many times as fast as which others a model's cell must be."""
+        asked = self.models[model].budgets.speedups
+        return tuple(each for each in asked if each.candidate == (backend, precision))
