@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -16,8 +16,17 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
-from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Pin, Seconds, Sources
-from pytest_inferbench.settings.spelling import LATER_TASKS, dotted, nearest, unknown
+from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.schema import (
+    Interpreter,
+    Mebibytes,
+    Pin,
+    Seconds,
+    Sources,
+    TaskName,
+)
+from pytest_inferbench.settings.spelling import dotted, nearest, unknown
+from pytest_inferbench.settings.task_kinds import BUILT_IN, TaskKind
 from pytest_inferbench.settings.units import positive
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
@@ -49,9 +58,14 @@ class Problems:
 class Converter:
     """Builds typed tables; relative paths belong to `folder`."""
 
-    def __init__(self, folder: Path, problems: Problems) -> None:
+    def __init__(
+        self, folder: Path, problems: Problems, tasks: Mapping[str, TaskKind] = BUILT_IN
+    ) -> None:
         self._folder = folder
         self._problems = problems
+        self._tasks = tasks
+        registered = {metric.name: metric for kind in tasks.values() for metric in kind.metrics}
+        self._metrics = {**METRICS, **registered}
         self._readers: dict[Any, Callable[[Any], object]] = {
             Seconds: lambda value: positive(value, "s"),
             Mebibytes: lambda value: positive(value, "MiB"),
@@ -59,6 +73,7 @@ class Converter:
             Interpreter: self._interpreter,
             Sources: self._sources,
             Pin: _pin,
+            TaskName: self._task,
         }
 
     def table(self, kind: type[_Table], data: Any, *key: str) -> _Table | None:
@@ -91,7 +106,9 @@ class Converter:
             kind = get_args(kind)[0]
         if kind is Budgets:
             return parse_budgets(
-                value, lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text)
+                value,
+                lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text),
+                self._metrics,
             )
         if _is_table(kind):
             built = self.table(kind, value, *key)
@@ -110,8 +127,7 @@ class Converter:
         if reader := self._readers.get(kind):
             return reader(value)
         if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
-            later = LATER_TASKS if name == "task" else ()
-            raise ValueError(unknown(value, name, get_args(kind), later))
+            raise ValueError(unknown(value, name, get_args(kind)))
         return msgspec.convert(value, kind)
 
     def _path(self, value: Any) -> Path:
@@ -128,6 +144,12 @@ class Converter:
         return {
             kind: each if "://" in each else str(self._path(each)) for kind, each in value.items()
         }
+
+    def _task(self, value: Any) -> str:
+        name = msgspec.convert(value, str)
+        if name not in self._tasks:
+            raise ValueError(unknown(name, "task", self._tasks))
+        return name
 
     def _interpreter(self, value: Any) -> str:
         path = self._path(value)
