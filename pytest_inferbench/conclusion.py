@@ -42,7 +42,8 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         pytest.skip(f"[IB-616] {cell}: no budget applies to {handle.kind}: it was measured only")
     verdict = worst([judgement.verdict for judgement in judgements])
     if verdict is Verdict.REGRESSED:
-        pytest.fail(failure(cell, judgements, handle.context()), pytrace=False)
+        shown = failure(cell, judgements, handle.context(), handle.differs())
+        pytest.fail(shown, pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))
 

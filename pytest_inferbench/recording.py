@@ -62,19 +62,32 @@ def record(gate: Gate) -> list[str]:
     """
     import msgspec
 
+    from pytest_inferbench.baselines.accepted import GATED, compared
     from pytest_inferbench.baselines.schema import Addition, Session
 
     lines = []
+    same_speed = gate.settings.latency.same_speed
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
         file = gate.baselines.read(cell.hardware, cell.model)
         earlier = file.sessions(cell.baseline_key) if file else ()
         replace = gate.options.update == "replace"
-        addition = Addition(cell=cell.baseline_key, session=session, replace=replace)
+        budgets = {
+            metric: gate.settings.budget(cell.model, metric, cell.precision, cell.hardware)
+            for metric in GATED
+        }
+        beside = compared(earlier[-1], session, budgets, same_speed) if earlier else None
+        addition = Addition(
+            cell=cell.baseline_key,
+            session=session,
+            replace=replace,
+            accepted=beside.acceptance if beside else None,
+        )
         gate.baselines.add(cell.hardware, cell.model, addition)
         old = f"{_p50(earlier[-1]):.4g} ms" if earlier else "nothing"
         lines.append(f"recorded {cell}: p50 {old} -> {_p50(session):.4g} ms")
+        lines += [f"  {beside.line}"] if beside and beside.line else []
     for path in gate.baselines.flush():
         lines.append(f"wrote {path}")
     return lines

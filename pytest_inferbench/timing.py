@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.baselines.differences import differences
 from pytest_inferbench.handles import Handle, Similarity
 from pytest_inferbench.judge.runs import (
     MIN_RUNS,
@@ -26,6 +27,7 @@ from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
 
 if TYPE_CHECKING:
+    from pytest_inferbench.baselines.differences import Difference
     from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.settings.budgets import Budget
 
@@ -74,18 +76,23 @@ class RunsHandle(Handle):
         return new_session(self._run, self._launches, gate.options.reason, scores)
 
     def context(self) -> Mapping[str, str]:
-        """Say what differs from when the baseline was recorded, and what to do."""
+        """Say which runs do not count, and what to do."""
         lines = {}
         if self._set_aside:
             lines["set aside"] = self._set_aside
         if self._stored and self._launches:
-            last = self._stored[-1]
-            now = new_session(self._run, self._launches, "", {})
-            lines["differs from the baseline"] = _differences(last, now) or "nothing recorded"
             lines["what to do"] = (
                 "find the cause, or accept it with --update-baselines --inferbench-reason '...'"
             )
         return lines
+
+    def differs(self) -> Sequence[Difference] | None:
+        """Return what is not as it was when the last session was recorded."""
+        if not self._stored or not self._launches:
+            return None
+        last, now = self._stored[-1], new_session(self._run, self._launches, "", {})
+        artifacts = (last.artifact, now["artifact"])
+        return differences(last.environment, now["environment"], artifacts)
 
     @property
     def _set_aside(self) -> str:
@@ -242,15 +249,4 @@ def _recorded(judgement: Judgement) -> Judgement:
         verdict=Verdict.PASS,
         code="IB-702",
         detail=f"recorded: {old} -> {figure(judgement.value, unit)}",
-    )
-
-
-def _differences(last: Session, now: Mapping[str, Any]) -> str:
-    """Name what of the environment is not as it was recorded."""
-    environment = {**now["environment"], "artifact": now["artifact"][:12]}
-    before = {**last.environment, "artifact": last.artifact[:12]}
-    return ", ".join(
-        f"{name} {before.get(name, 'absent')} -> {environment.get(name, 'absent')}"
-        for name in sorted(before.keys() | environment.keys())
-        if before.get(name) != environment.get(name)
     )

@@ -45,14 +45,7 @@ class BaselineStore:
         """
         path = self.path(hardware, model)
         text = read_file(path)
-        if text is None:
-            return None
-        file = decode(path, text, BaselineFile, SCHEMA)
-        if (file.hardware, file.model) != (hardware, model):
-            raise distrust(
-                path, f'it is the baseline of "{file.model}" on {file.hardware}, by what it says'
-            )
-        return file
+        return None if text is None else parse(path, text, hardware, model)
 
     def add(self, hardware: str, model: str, addition: Addition) -> None:
         """Queue a session; nothing is written before `flush`."""
@@ -102,6 +95,20 @@ class BaselineStore:
         return path
 
 
+def parse(path: Path, text: bytes, hardware: str, model: str) -> BaselineFile:
+    """Return what the file of a model on a hardware holds, checked.
+
+    Raises:
+        InferbenchError: It is not what it should be (IB-711), or of a newer schema (IB-712).
+    """
+    file = decode(path, text, BaselineFile, SCHEMA)
+    if (file.hardware, file.model) != (hardware, model):
+        raise distrust(
+            path, f'it is the baseline of "{file.model}" on {file.hardware}, by what it says'
+        )
+    return file
+
+
 def read_file(path: Path) -> bytes | None:
     """Return a baseline file's text, None if there is none.
 
@@ -142,6 +149,20 @@ def replace_file(path: Path, text: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a baseline file of which nothing is left, and its folder when that is empty.
+
+    Raises:
+        InferbenchError: It cannot be removed (IB-713).
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InferbenchError("IB-713", f"{path} could not be removed: {error}") from error
+    with contextlib.suppress(OSError):  # others' baselines are in it
+        path.parent.rmdir()
 
 
 def encode(file: BaselineFile) -> bytes:
