@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench import builtin
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.named.resolve import resolved
 
 if TYPE_CHECKING:
     import numpy as np
@@ -219,7 +220,7 @@ def make_task(
 ) -> Task:
     """Return the task that a model's settings name."""
     kinds = {"detection": DetectionTask, "tensors": Task}
-    return kinds[model.task](name, model, cache, say)
+    return kinds[model.task](name, resolved(model, cache, say), cache, say)
 
 
 def _sha256(samples: Sequence[Sample]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.backends.registry import LIKE, circle_of
+from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.onnx_cases import MODEL as ONNX_CASES
 from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
@@ -74,7 +75,7 @@ def _check_model(
 ) -> None:
     _check_axis(f"{key}.backends", model.backends or (), "backend", known_backends, problems)
     _check_axis(f"{key}.precisions", model.precisions or (), "precision", PRECISIONS, problems)
-    _check_file(f"{key}.path", model.path, problems)
+    _check_model_path(f"{key}.path", model.path, problems)
     if model.data is not None:
         check_data = _check_file if model.task == "detection" else _check_data
         check_data(f"{key}.data", model.data, problems)
@@ -101,6 +102,17 @@ def _check_model(
             problems.add(
                 f"{key}.budgets.{metric}", f'only task "{task}" has it, this one is "{model.task}"'
             )
+
+
+def _check_model_path(key: str, path: Path, problems: Problems) -> None:
+    reference = parse_reference(path)
+    if reference is None:
+        _check_file(key, path, problems)
+        return
+    from pytest_inferbench.named.catalog import fault_of
+
+    if fault := fault_of(reference):
+        problems.add(key, fault)
 
 
 def _check_environments(

@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
-from pytest_inferbench.settings.schema import Interpreter, Mebibytes, Seconds, Sources
+from pytest_inferbench.settings.schema import Interpreter, Mebibytes, ModelPath, Seconds, Sources
 from pytest_inferbench.settings.spelling import LATER_TASKS, dotted, nearest, unknown
 from pytest_inferbench.settings.units import positive
 
@@ -56,6 +57,7 @@ class Converter:
             Seconds: lambda value: positive(value, "s"),
             Mebibytes: lambda value: positive(value, "MiB"),
             Path: self._path,
+            ModelPath: self._model_path,
             Interpreter: self._interpreter,
             Sources: self._sources,
         }
@@ -120,6 +122,10 @@ class Converter:
             return self._folder / Path(value).expanduser()
         except RuntimeError as error:  # ~someone who is not known here
             raise ValueError(f"{value!r:.60}: {error}") from error
+
+    def _model_path(self, value: Any) -> Path:
+        path = self._path(value)
+        return path if parse_reference(value) is None else Path(value)
 
     def _sources(self, value: Any) -> dict[str, str]:
         if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):

@@ -24,6 +24,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare seconds')]
 Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
 Sources = Annotated[dict[str, str], Meta(description="paths, made absolute, or URLs, by kind")]
+ModelPath = Annotated[Path, Meta(description="a path, made absolute, or a named model's name")]
 Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
 
@@ -43,7 +44,7 @@ class QuantizationSettings(_Table, frozen=True, kw_only=True):
 class ModelSettings(_Table, frozen=True, kw_only=True):
     """One model: its file, its task and its data."""
 
-    path: Path
+    path: ModelPath
     task: Literal["detection", "tensors"]
     data: Path | None = None
     calibration: Path | None = None
