@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_inferbench.accuracy.coco import CocoScores
     from pytest_inferbench.accuracy.data import Files
+    from pytest_inferbench.accuracy.detection import Detections
     from pytest_inferbench.accuracy.ground_truth import GroundTruth
     from pytest_inferbench.accuracy.letterbox import Placement
     from pytest_inferbench.artifacts.cache import ArtifactCache
@@ -121,17 +122,42 @@ class DetectionTask(Task):
     def score(self, outputs: Sequence[Sample]) -> CocoScores:
         """Decode one output mapping for every image, and score it against the annotations."""
         from pytest_inferbench.accuracy.coco import evaluate
+
+        return evaluate(self._truth, self._detections(outputs))
+
+    def _detections(self, outputs: Sequence[Sample]) -> Detections:
+        from pytest_inferbench.accuracy import detr
         from pytest_inferbench.accuracy.detection import detect
 
+        images = [image.id for image in self._truth.images]
+        shapes = {spec.name: spec.shape for spec in self.facts.outputs}
+        pair = detr.names_of(shapes) if self.model.layout in ("auto", *detr.LAYOUTS) else None
+        if pair is not None:
+            logits, boxes = ([sample[name] for sample in outputs] for name in pair)
+            return detr.detect(
+                logits,
+                boxes,
+                self._placements,
+                images,
+                input_size=self._size,
+                category_ids=[category.id for category in self._truth.categories],
+                layout=self.model.layout,
+            )
+        if self.model.layout in detr.LAYOUTS:
+            raise InferbenchError(
+                "IB-547",
+                f"models.{self.name} has the outputs {shapes}: layout {self.model.layout!r} needs"
+                " two, the logits and the boxes",
+                "The boxes have 4 columns, or `box` in their name.",
+            )
         output = self.facts.outputs[0].name
-        detections = detect(
+        return detect(
             [sample[output] for sample in outputs],
             self._placements,
-            [image.id for image in self._truth.images],
+            images,
             classes=len(self._truth.categories),
             layout=self.model.layout,
         )
-        return evaluate(self._truth, detections)
 
     @property
     def _instances(self) -> Path:

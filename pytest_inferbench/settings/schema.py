@@ -52,7 +52,7 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
     samples: Count | None = None
     calibration_samples: Count = 64
     shapes: dict[str, tuple[Count, ...]] = {}
-    layout: Literal["auto", "yolov8", "yolov5", "end-to-end"] = "auto"
+    layout: Literal["auto", "yolov8", "yolov5", "end-to-end", "detr", "rt-detr"] = "auto"
     backends: Names | None = None
     precisions: Names | None = None
     quantization: QuantizationSettings = QuantizationSettings()
