@@ -105,7 +105,7 @@ def decode(
     _check_units(logits, boxes, layout, name)
     scores = (_softmax if layout == "detr" else _sigmoid)(logits)[:, list(columns)]
     if layout == "detr":
-        labels = scores.argmax(axis=1) if len(scores) else np.empty(0, np.int64)
+        labels = scores.argmax(axis=1)
         queries = np.arange(len(scores))
     else:
         queries, labels = (each.ravel() for each in np.indices(scores.shape))
@@ -205,7 +205,8 @@ def _check_shapes(
             "IB-510", f"no layout is called {layout!r}", f"known: {list(LAYOUTS)}"
         )
     fits = logits.ndim == boxes.ndim == 2 and len(logits) == len(boxes) and boxes.shape[1] == 4
-    if not fits or logits.shape[1] - (layout == "detr") <= max(columns, default=-1):
+    classes = logits.shape[1] - (layout == "detr") if fits else 0
+    if not 0 <= max(columns, default=-1) < classes:
         raise InferbenchError(
             "IB-547",
             f"the outputs for {name} have shapes {list(logits.shape)} and {list(boxes.shape)};"
