@@ -17,6 +17,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.launches import Launch, launch_once, valid
 
 if TYPE_CHECKING:
+    from pytest_inferbench.comparing import Comparison
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
@@ -32,21 +33,28 @@ FATAL = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
 
 
 class CellRun:
-    """Everything that one process does with one cell."""
+    """Everything that one process does with one cell.
 
-    def __init__(self, gate: Gate, cell: Cell) -> None:
-        self.gate, self.cell = gate, cell
+    Args:
+        gate: What knows the settings and the environments.
+        cell: The cell.
+        task: The model in another state than the settings'; by default theirs.
+    """
+
+    def __init__(self, gate: Gate, cell: Cell, task: Task | None = None) -> None:
+        self.gate, self.cell, self._task = gate, cell, task
         self.info = gate.catalog[cell.backend]
         self.launches: list[Launch] = []
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
         self._beside: CellRun | None = None
+        self.comparisons: dict[str, Comparison] = {}
 
     @property
     def task(self) -> Task:
         """The model's task, with its data."""
-        return self.gate.task_of(self.cell.model)
+        return self._task or self.gate.task_of(self.cell.model)
 
     @property
     def inputs(self) -> Sequence[Sample]:
@@ -127,19 +135,24 @@ class CellRun:
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.
 
-        The cell's own worker is closed first and the host's lock taken exclusively, so that one
-        worker runs on this host.
+        They are taken alone: one worker runs on this host.
         """
         missing = count - len(valid(self.launches))
         if missing <= 0:
             return self.launches
         fields = self.open_fields()
-        self.close()
         most = len(self.launches) + missing + _EXTRA_RUNS
-        with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
+        with self.alone():
             while len(valid(self.launches)) < count and len(self.launches) < most:
                 self.launches.append(launch_once(self, fields))
         return self.launches
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Close the cell's own worker and hold the host; what fails meanwhile breaks the cell."""
+        self.close()
+        with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
+            yield
 
     def open_fields(self) -> dict[str, Any]:
         """What `open` must be told for this cell."""

@@ -21,6 +21,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
 from pytest_inferbench.named.resolve import why_absent
+from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.requirements import check_expression
 
@@ -55,6 +56,9 @@ class Options:
     """The command-line options that concern a gate, free of pytest.
 
     Attributes:
+        against: The environment to compare with, as it was given: a path or a name.
+        against_python: The same as a path from where pytest was started.
+        against_model: The older ONNX file to compare with.
         environments: What the controller of a parallel session has found, so that one host is
             asked once, and every process has the same cells.
     """
@@ -65,7 +69,15 @@ class Options:
     json_path: Path | None = None
     coverage_path: Path | None = None
     in_process: bool = False
+    against: str | None = None
+    against_python: Path | None = None
+    against_model: Path | None = None
     environments: tuple[EnvironmentFacts, ...] = ()
+
+    @property
+    def compares(self) -> bool:
+        """Whether cells are compared side by side instead of with their baselines."""
+        return self.against is not None or self.against_model is not None
 
 
 class Gate:
@@ -85,7 +97,12 @@ class Gate:
             options: What the command line asked for.
             hardware: This host's devices.
             registered: Backends of third parties.
+
+        Raises:
+            InferbenchError: The options ask for what cannot be compared.
         """
+        settings = with_against(settings, options)
+        check_against(settings, options)
         self.catalog = catalog_of(registered or {}, settings.backends)
         self.settings = settings
         self.options = options
@@ -186,6 +203,7 @@ class Gate:
 
         def path_of(option: str) -> Path | None:
             given = config.getoption(option)
+            # not resolved: the Python of a virtual environment is a link to another
             return Path(config.invocation_params.dir, given) if given else None
 
         options = Options(
@@ -195,6 +213,9 @@ class Gate:
             json_path=path_of("inferbench_json"),
             coverage_path=path_of("inferbench_coverage"),
             in_process=config.getoption("inferbench_in_process"),
+            against=config.getoption("inferbench_against"),
+            against_python=path_of("inferbench_against"),
+            against_model=path_of("inferbench_against_model"),
             environments=facts_sent(getattr(config, "workerinput", {})),
         )
         for text in options.require:
@@ -253,15 +274,16 @@ class Gate:
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
         gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start")
-        self.comparisons = max(
-            1,
-            sum(
-                self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
-                for cell in cells
-                if not cell.cannot_run
-                for metric in gated
-            ),
+        able = [cell for cell in cells if not cell.cannot_run]
+        of_one = sum(
+            self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
+            for cell in able
+            for metric in gated
         )
+        of_two = sum(
+            len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
+        )
+        self.comparisons = max(1, of_one + of_two)
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""

@@ -31,7 +31,8 @@ CELL = "_inferbench_cell"
 """The fixture that is parametrized over cells."""
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
-_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
+_SPEEDUP = "speedup"  # the fixture that only cells with such a budget are given to
+_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", _SPEEDUP})
 
 
 def cell_of(item: pytest.Item) -> Cell | None:
@@ -68,11 +69,11 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         metafunc.config.pluginmanager.register(_AfterCollection(error))
         parameters = []
     else:
-        builds = _BUILD in metafunc.fixturenames
+        names = frozenset(metafunc.fixturenames)
         parameters = [
             _parameter(cell)
             for cell in gate.cells
-            if _matches(gate, cell, wanted) and (builds or gate.catalog[cell.backend].runs)
+            if _matches(gate, cell, wanted) and _serves(gate, cell, names)
         ]
     metafunc.parametrize(CELL, parameters, indirect=True)
 
@@ -141,6 +142,15 @@ def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
     )
 
 
+def _serves(gate: Gate, cell: Cell, fixtures: frozenset[str]) -> bool:
+    """Whether a cell has what a test's fixtures are about."""
+    if _SPEEDUP in fixtures and not gate.settings.speedups(
+        cell.model, cell.backend, cell.precision
+    ):
+        return False
+    return _BUILD in fixtures or gate.catalog[cell.backend].runs
+
+
 def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> None:
     """Order the selected items in place, and add the requirements at the end."""
     kept, stood_for = _one_for_each_that_cannot_run(_without_empty(items))
@@ -166,14 +176,17 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 
 
 def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
-    """A packaged test for a task that no model has is no test at all."""
+    """A packaged test for a task or a budget that no model has is no test at all."""
     return [
         item
         for item in items
         if not (
             CELL in _fixtures(item)
             and cell_of(item) is None
-            and any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+            and (
+                _SPEEDUP in _fixtures(item)
+                or any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+            )
         )
     ]
 

@@ -70,6 +70,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
     )
     group.addoption(
+        "--inferbench-against",
+        metavar="PYTHON",
+        help="compare the time of each cell with the same cell in another environment, side by"
+        " side and without a baseline: a Python, a virtual environment, or one of the settings",
+    )
+    group.addoption(
+        "--inferbench-against-model",
+        metavar="OLD.onnx",
+        help="compare it with the same cell of an older file of the model, likewise",
+    )
+    group.addoption(
         "--inferbench-in-process",
         action="store_true",
         help="run backends in the pytest process, for a debugger; nothing is isolated then",

@@ -89,11 +89,15 @@ def contents(entries: Iterable[Entry]) -> Contents:
 
 
 def entries_in(folder: Path) -> list[Entry]:
-    """Return the baseline files of a folder: `<hardware>/<model>.json`; none if there is none."""
+    """Return the baseline files of a folder: `<hardware>/<model>.json`; none if there is none.
+
+    Raises:
+        InferbenchError: A folder cannot be read (IB-711): nobody could say what is in it.
+    """
     found = []
-    for path in sorted(folder.glob("*/*.json")):
-        if path.name.startswith(".") or path.parent.name.startswith("."):
-            continue  # a write that was cut short leaves its temporary file, and no more
+    for path in (file for each in _inside(folder) if each.is_dir() for file in _inside(each)):
+        if path.suffix != ".json":
+            continue
         try:
             text = read_file(path)
         except InferbenchError as error:
@@ -102,3 +106,13 @@ def entries_in(folder: Path) -> list[Entry]:
         if text is not None:
             found.append(Entry(path.parent.name, path.stem, path, text))
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds, in order, but for what is hidden: a cut write leaves such a file."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InferbenchError("IB-711", f"{folder} cannot be read: {error}") from error

@@ -66,7 +66,7 @@ def list_file(file: BaselineFile, unused: Mapping[str, str]) -> list[Listed]:
     """
     rows = []
     for name in sorted(file.cells):
-        sessions = sorted(file.sessions(name), key=lambda each: each.recorded_at)
+        sessions = file.sessions(name)
         timed = [runs for session in sessions if (runs := session.runs_of("p50"))]
         last = sessions[-1] if sessions else None
         runs = last.runs_of("p50") if last else ()

@@ -52,8 +52,8 @@ def prune(
         if name in unused:
             removals.append(Removal(name, count, 0, unused[name]))
         elif keep is not None and count > keep:
-            newest = sorted(cell.sessions, key=lambda session: session.recorded_at)[-keep:]
-            cells[name] = msgspec.structs.replace(cell, sessions=tuple(newest))
+            newest = file.sessions(name)[-keep:]
+            cells[name] = msgspec.structs.replace(cell, sessions=newest)
             removals.append(Removal(name, count - keep, keep, f"older than the newest {keep}"))
         else:
             cells[name] = cell

@@ -108,8 +108,12 @@ class BaselineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cells: dict[str, CellSessions] = {}
 
     def sessions(self, cell: str) -> tuple[Session, ...]:
-        """Return a cell's sessions, oldest first; none if it was never recorded."""
-        return self.cells[cell].sessions if cell in self.cells else ()
+        """Return a cell's sessions, oldest first; none if it was never recorded.
+
+        A merge by hand may have left them in another order.
+        """
+        found = self.cells[cell].sessions if cell in self.cells else ()
+        return tuple(sorted(found, key=lambda session: session.recorded_at))
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True):

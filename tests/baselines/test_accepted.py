@@ -37,7 +37,7 @@ def session(ms=1.0, *, mib=100.0, probe_ms=0.5, reason="", minute=0):
         recorded=f"2026-01-01T{minute // 60:02}:{minute % 60:02}:00Z",
         reason=reason,
         artifact="a" * 64,
-        latency_ms={name: (ms,) * 3 for name in ("p5", "p50", "p99")},
+        latency_ms=dict.fromkeys(("p5", "p50", "p99"), (ms,) * 3),
         probe_ms=(probe_ms,) * 3,
         memory_mib={"peak": (mib,) * 3},
     )

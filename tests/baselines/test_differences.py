@@ -64,7 +64,7 @@ def test_every_fact_about_a_machine_is_known_as_one(tmp_path):
     facts = {**cpu_facts(tmp_path), **jetson_facts(tmp_path)}
     facts |= dict.fromkeys(["kernel", "memory_mib", "board", "nvidia_driver", "cuda_driver"], "")
     kinds = {name: kind_of(name) for name in facts}
-    expected = {name: "machine" for name in facts}
+    expected = dict.fromkeys(facts, "machine")
     expected["jetson_linux"] = "machine"
     assert kinds == expected
     assert {"cpu_governor", "cpu_max_mhz", "cpu_turbo", "cpu_preference"} <= facts.keys()
