@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from pytest_inferbench.artifacts.cache import default_root, sha256_of
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.named.catalog import ZOO_FOLDER, ZooModel, folder_of, zoo
+from pytest_inferbench.named.catalog import (
+    ARCHITECTURES_FOLDER,
+    ZOO_FOLDER,
+    ZooModel,
+    folder_of,
+    zoo,
+)
 from pytest_inferbench.named.exporting import BUILD_S, MODEL_FILE, export_python
 from pytest_inferbench.named.programs import Program
 
@@ -121,6 +127,9 @@ def _way(name: str) -> str:
 def _key(name: str, model: ZooModel) -> str:
     """Hash what the converted file depends on."""
     digest = hashlib.sha256(f"zoo {name} {model.sha256} {model.converter}".encode())
-    for script in sorted(folder_of(ZOO_FOLDER).glob("convert*.py")):
+    for script in (
+        *sorted(folder_of(ZOO_FOLDER).glob("convert*.py")),
+        *(folder_of(ARCHITECTURES_FOLDER) / f"{part}.py" for part in ("writing", "whisper")),
+    ):
         digest.update(script.name.encode() + b"\0" + script.read_bytes())
     return digest.hexdigest()
