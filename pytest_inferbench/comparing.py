@@ -13,6 +13,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from pytest_inferbench.launches import ROTATED_INPUTS, STATISTICS
 if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.judge.rounds import Nanoseconds
+    from pytest_inferbench.worker.client import AnyWorker
 
 METRICS = (*STATISTICS, "memory", "cold_start")
 """What a round tells."""
@@ -100,6 +102,12 @@ class Comparison:
         self.seconds = 0.0
         self._random = random.Random()
 
+    @property
+    def artifacts_sha256(self) -> tuple[str, str]:
+        """The hashes of the files that run, the partner's first."""
+        partner, candidate = self._sides
+        return partner.artifact.sha256, candidate.artifact.sha256
+
     def compared(self, metric: str) -> Compared:
         """Return what the rounds say of a metric; there is one at least."""
         return Compared(
@@ -136,7 +144,8 @@ class Comparison:
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
             sides = [_Live(run, to_open) for run, to_open in zip(self._sides, fields, strict=True)]
-            for act in (lambda side: side.launch(stack), _Live.open, _Live.warm):
+            self._launch(sides, stack)
+            for act in (_Live.open, _Live.warm):
                 self._both(sides, act)
             burst_s, pairs = self._plan(max(side.typical_ms for side in sides))
             for _ in range(pairs):
@@ -151,7 +160,17 @@ class Comparison:
         burst_s = max(latency.burst_s, _CALLS_IN_A_BURST * typical_ms / 1e3)
         return burst_s, max(_FEWEST_PAIRS, round(latency.round_s / (2 * burst_s)))
 
-    def _both(self, sides: Sequence[_Live], act: Callable[[_Live], None]) -> None:
+    def _launch(self, sides: Sequence[_Live], stack: contextlib.ExitStack) -> None:
+        """Start both workers at once, for starting is most of what a round costs."""
+        with ThreadPoolExecutor(len(sides)) as pool:
+            starting = [pool.submit(side.launch) for side in sides]
+        for future in starting:
+            if future.exception() is None:
+                stack.enter_context(future.result())
+        # only now: whichever failed, the other one is there to be closed
+        self._both(sides, lambda side: starting[sides.index(side)].result())
+
+    def _both(self, sides: Sequence[_Live], act: Callable[[_Live], object]) -> None:
         """Do something with both sides, in an order drawn anew; name the partner in its errors."""
         for index in self._random.sample((_PARTNER, _CANDIDATE), 2):
             try:
@@ -174,9 +193,10 @@ class _Live:
         self._bursts: list[Nanoseconds] = []
         self.typical_ms = 0.0
 
-    def launch(self, stack: contextlib.ExitStack) -> None:
-        """Start its worker, to be closed with the stack."""
-        self._worker = stack.enter_context(self._run.new_worker())
+    def launch(self) -> AnyWorker:
+        """Start its worker, and return it to be closed."""
+        self._worker = self._run.new_worker()
+        return self._worker
 
     def open(self) -> None:
         """Open the artifact and run it once."""

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
-from pytest_inferbench.environments import check_hardware, environment_facts, facts_sent
+from pytest_inferbench.environments import (
+    check_hardware,
+    environment_facts,
+    facts_sent,
+    most_memory_mib,
+)
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
@@ -45,8 +50,6 @@ if TYPE_CHECKING:
     from pytest_inferbench.tasks import Task
     from pytest_inferbench.worker.client import AnyWorker
 
-
-_MEMORY_SHARE = 0.8
 
 _Run = TypeVar("_Run", "CellRun", "CaseRun")
 
@@ -109,7 +112,9 @@ class Gate:
         self.hardware = hardware
         self.ledger = Ledger()
         self.comparisons = 1
+        self.order: tuple[str, ...] = ()
         self.notices: list[str] = []
+        self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
         self._tasks: dict[str, Task] = {}
@@ -273,7 +278,10 @@ class Gate:
 
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
-        gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start")
+        gated = (
+            *("p5", "p50", "p90", "p99", "mean", "memory", "cold_start"),
+            *("device_memory", "power", "energy"),
+        )
         able = [cell for cell in cells if not cell.cannot_run]
         of_one = sum(
             self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
@@ -387,6 +395,17 @@ class Gate:
                 "Leave the option out, or deselect the cells of that environment.",
             )
 
+    def nth(self, cell: Cell) -> str:
+        """Return which cell this is of those that the session runs, to begin a line with."""
+        if cell.id not in self.order:
+            return ""
+        return f"cell {self.order.index(cell.id) + 1} of {len(self.order)}: "
+
+    def tell(self, notice: str) -> None:
+        """Say what happened, now and, with the report of the item that runs, at the end."""
+        self.told.append(notice)
+        self.say(notice)
+
     def progress(self, what: str) -> Progress:
         """Return what is told how long an activity has taken, and says so when it is long."""
         return Progress(self.say, what)
@@ -396,19 +415,3 @@ class Gate:
         if self._current is not None:
             self._current.close()
             self._current = None
-
-
-def most_memory_mib(facts: EnvironmentFacts) -> float | None:
-    """Return the memory a worker may take when the settings do not say: most of what is free.
-
-    Of another host it is most of what there is: what is free there was not asked a moment ago.
-    """
-    if facts.host is not None:
-        there = facts.facts.get("memory_mib", "")
-        return int(there) * _MEMORY_SHARE if there.isdecimal() else None
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None
-    available = next(x for x in text.splitlines() if x.startswith("MemAvailable:"))
-    return int(available.split()[1]) / 1024 * _MEMORY_SHARE

@@ -105,14 +105,19 @@ def partner_against(run: CellRun) -> Partner:
     gate, cell, options = run.gate, run.cell, run.gate.options
     labels = []
     if options.against is not None:
-        name = options.against if options.against in gate.environments else AGAINST
-        cell = _in_environment(gate, cell, name)
+        cell = _in_environment(gate, cell, environment_against(gate))
         labels.append(options.against)
     task = None
     if options.against_model is not None:
         task = _older(run, options.against_model)
         labels.append(options.against_model.name)
     return Partner(_new_run(gate, cell, task), " with ".join(labels))
+
+
+def environment_against(gate: Gate) -> str:
+    """Return the name of the environment that `--inferbench-against` asks for."""
+    asked = gate.options.against
+    return asked if asked in gate.environments else AGAINST
 
 
 def partner_of(run: CellRun, speedup: Speedup) -> Partner:

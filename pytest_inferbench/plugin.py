@@ -134,6 +134,14 @@ class GateHooks:
 
         send_facts(self.gate.environments.values(), node.workerinput)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """End a parallel session whose settings are wrong about the cells that it selected."""
+        from pytest_inferbench.items import refuse_misdeclared
+        from pytest_inferbench.scheduling import cells_in
+
+        refuse_misdeclared(self.gate, cells_in(ids, self.gate.cells_by_id))
+
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
         """Leave ONNX's own cases out of a run that did not ask for them."""
         from pytest_inferbench.onnx_cases.items import leave_out

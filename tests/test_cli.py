@@ -69,7 +69,7 @@ def test_wrong_settings_are_status_1_on_stderr(inferbench, tmp_path):
         assert "Traceback" not in done.stderr
 
 
-BASELINES = [["baselines", *verb] for verb in ([], ["list"], ["diff"], ["prune"])]
+BASELINES = [["baselines", *verb] for verb in ([], ["list"], ["diff"], ["prune"], ["merge"])]
 VERBS = [[], ["doctor"], ["cache"], *BASELINES]
 
 

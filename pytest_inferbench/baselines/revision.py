@@ -31,12 +31,12 @@ def entries_at(folder: Path, revision: str) -> list[Entry]:
             (IB-721); the revision is unknown (IB-722).
     """
     folder = folder.resolve()
-    here = next(each for each in (folder, *folder.parents) if each.is_dir())
-    top = _toplevel(here)
+    here = nearest(folder)
+    top = toplevel(here)
     commit = _commit(here, revision)
     within = PurePosixPath(folder.relative_to(top).as_posix())
     # The pathspec is literal and of the top level, whatever characters a folder's name has.
-    listed = _git(
+    listed = ask_git(
         here, "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit, "--", f"{within}/"
     )
     found = []
@@ -46,14 +46,24 @@ def entries_at(folder: Path, revision: str) -> list[Entry]:
         if len(inside.parts) != 2 or inside.suffix != ".json" or inside.name.startswith("."):
             continue
         # with filters, so that what git keeps elsewhere or with other line ends is as in the tree
-        text = _git(here, "cat-file", "--filters", f"{commit}:{name}").stdout
+        text = ask_git(here, "cat-file", "--filters", f"{commit}:{name}").stdout
         label = Path(f"{revision}:{name}")
         found.append(Entry(inside.parts[0], path.stem, label, text))
     return found
 
 
-def _toplevel(here: Path) -> Path:
-    found = _git(here, "rev-parse", "--show-toplevel", check=False)
+def nearest(folder: Path) -> Path:
+    """Return a folder, or the nearest above it that exists."""
+    return next(each for each in (folder, *folder.parents) if each.is_dir())
+
+
+def toplevel(here: Path) -> Path:
+    """Return the top folder of the working tree that a folder is in.
+
+    Raises:
+        InferbenchError: It is in none (IB-721), or git cannot be asked (IB-720).
+    """
+    found = ask_git(here, "rev-parse", "--show-toplevel", check=False)
     if found.returncode:
         said = _said(found)
         if "not a git repository" not in said:
@@ -68,7 +78,7 @@ def _toplevel(here: Path) -> Path:
 
 def _commit(here: Path, revision: str) -> str:
     # As one argument with a suffix it can neither be an option nor a path.
-    found = _git(
+    found = ask_git(
         here,
         *("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"),
         check=False,
@@ -82,7 +92,12 @@ def _commit(here: Path, revision: str) -> str:
     return commit
 
 
-def _git(here: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+def ask_git(here: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    """Run git in a folder; what it says comes back.
+
+    Raises:
+        InferbenchError: There is no git, or it failed and `check` (IB-720).
+    """
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
     try:

@@ -42,6 +42,7 @@ class Session(
         probe_ms: The machine's own speed at each run.
         memory_mib: Figure -> one value a launch.
         cold_start_ms: Stage -> one figure a launch.
+        energy: "watts" and "joules" an inference -> one figure a launch; where they can be read.
         scores: Accuracy figure by name.
     """
 
@@ -54,6 +55,7 @@ class Session(
     probe_ms: tuple[Milliseconds, ...] = ()
     memory_mib: dict[str, Runs] = {}
     cold_start_ms: dict[str, Runs] = {}
+    energy: dict[str, Runs] = {}
     scores: dict[str, float] = {}
 
     def __post_init__(self) -> None:
@@ -63,6 +65,9 @@ class Session(
         """Return the figures of a metric as budgets name it, one a run; empty if not recorded."""
         named = {
             "memory": self.memory_mib.get("peak"),
+            "device_memory": self.memory_mib.get("device"),
+            "power": self.energy.get("watts"),
+            "energy": self.energy.get("joules"),
             "cold_start": self.cold_start_ms.get("total"),
         }
         return named.get(metric, self.latency_ms.get(metric)) or ()
@@ -148,8 +153,8 @@ def merge(existing: BaselineFile, additions: Sequence[Addition]) -> BaselineFile
         existing,
         cells={
             key: CellSessions(
-                sessions=_newest(sessions[key], MAX_SESSIONS),
-                accepted=_newest(accepted.get(key, ()), MAX_ACCEPTANCES),
+                sessions=newest(sessions[key], MAX_SESSIONS),
+                accepted=newest(accepted.get(key, ()), MAX_ACCEPTANCES),
             )
             for key in sorted(sessions)
         },
@@ -159,7 +164,8 @@ def merge(existing: BaselineFile, additions: Sequence[Addition]) -> BaselineFile
 _Dated = TypeVar("_Dated", Session, Acceptance)
 
 
-def _newest(dated: Iterable[_Dated], most: int) -> tuple[_Dated, ...]:
+def newest(dated: Iterable[_Dated], most: int) -> tuple[_Dated, ...]:
+    """Return the newest of what was recorded, each once, oldest first."""
     distinct = {msgspec.json.encode(each, order="sorted"): each for each in dated}
     # Of what was recorded in the same second any fixed order will do, so the text decides.
     ordered = sorted(distinct.items(), key=lambda item: (_time(item[1].recorded), item[0]))

@@ -202,8 +202,10 @@ def decode(path: Path, text: bytes, kind: type[_File], schema: int) -> _File:
             raise distrust(path, f'"schema" is {found!r:.40}, it should be {schema}')
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        conflict = "it has a merge conflict in it: " if b"<<<<<<<" in text else ""
-        raise distrust(path, f"{conflict}{error}") from error
+        if b"<<<<<<<" not in text:
+            raise distrust(path, str(error)) from error
+        why = f"it has a merge conflict in it: {error}"
+        raise distrust(path, why, "`inferbench baselines merge` keeps both sides.") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -215,10 +217,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def distrust(path: Path, why: str) -> InferbenchError:
+_RESTORE = "Restore it from git, or delete it and record anew with --update-baselines."
+
+
+def distrust(path: Path, why: str, hint: str = _RESTORE) -> InferbenchError:
     """Return the error for a file that says what it cannot mean."""
-    return InferbenchError(
-        "IB-711",
-        f"{path} is not a baseline that can be trusted: {why}",
-        "Restore it from git, or delete it and record anew with --update-baselines.",
-    )
+    return InferbenchError("IB-711", f"{path} is not a baseline that can be trusted: {why}", hint)

@@ -1,4 +1,4 @@
-"""`inferbench baselines list | diff | prune`: the recorded sessions, seen and tidied.
+"""`inferbench baselines list | diff | prune | merge`: the recorded sessions, seen and tidied.
 
 Prints; the parts are in `baselines/` and `report/recorded.py`. A file that cannot be trusted is
 said, makes the exit status 1, and is never touched.
@@ -36,7 +36,7 @@ def add(verbs: Subparsers) -> None:
     own = add_verb(
         verbs,
         "baselines",
-        "list, compare and prune the recorded sessions",
+        "list, compare, prune and merge the recorded sessions",
         ["inferbench baselines list", "inferbench baselines diff main"],
         _STATUSES,
     )
@@ -44,6 +44,7 @@ def add(verbs: Subparsers) -> None:
     _add_list(below)
     _add_diff(below)
     _add_prune(below)
+    _add_merge(below)
 
 
 def _add_list(below: Subparsers) -> None:
@@ -97,6 +98,18 @@ def _add_prune(below: Subparsers) -> None:
     parser.add_argument("--yes", action="store_true", help="remove; else nothing is touched")
     add_settings(parser)
     parser.set_defaults(run=run_prune, parser=parser)
+
+
+def _add_merge(below: Subparsers) -> None:
+    parser = add_verb(
+        below,
+        "merge",
+        "put both sides' sessions into the files that a git merge left in conflict",
+        ["inferbench baselines merge"],
+        ("0  done, whether or not anything was in conflict", _UNTRUSTED, BAD_ARGUMENTS),
+    )
+    add_settings(parser)
+    parser.set_defaults(run=run_merge)
 
 
 def _at_least_one(text: str) -> int:
@@ -203,6 +216,41 @@ def run_prune(options: argparse.Namespace) -> int:
             " for a cell's own (docs/verdicts.md)"
         )
     return _status(held.faults.values())
+
+
+def run_merge(options: argparse.Namespace) -> int:
+    """Resolve the files in conflict; each is left for the user to add."""
+    from pytest_inferbench.baselines.conflict import conflicts
+    from pytest_inferbench.baselines.store import BaselineStore
+    from pytest_inferbench.commands.project import project_settings
+
+    folder = project_settings(Path.cwd(), options.settings).baselines
+    found = conflicts(folder)
+    faults = []
+    for conflict in found:
+        try:
+            if conflict.is_of_cases:
+                raise _keep_one_side(conflict.path, "it records cases, not sessions")
+            combined = conflict.combined()
+            if not combined.cells:
+                raise _keep_one_side(conflict.path, "together the sides leave no session")
+            BaselineStore(folder).write(combined)
+        except InferbenchError as error:
+            faults.append(error)
+        else:
+            counts = ", ".join(f"{cell} {len(combined.sessions(cell))}" for cell in combined.cells)
+            print(f"merged {conflict.path}: sessions of {counts}; `git add` it")
+    if not found:
+        print(f"no baseline is in conflict in {folder}")
+    return _status(faults)
+
+
+def _keep_one_side(path: Path, why: str) -> InferbenchError:
+    return InferbenchError(
+        "IB-725",
+        f"{path} was not merged: {why}",
+        "Keep one side whole, `git checkout --ours` or `--theirs`, and record the other anew.",
+    )
 
 
 def _held(options: argparse.Namespace) -> tuple[Settings, Contents]:

@@ -47,7 +47,7 @@ def test_more_work_than_the_older_file_is_heard_and_the_same_file_passes(
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "*net on ort-cpu at fp32*: p5 regressed",
+            "*net on ort-cpu at fp32*: the artifact differs; p5 regressed",
             "*IB-604*p5 regressed:*against*budget +60%*",
             "*rounds beside old.onnx in*",
             "*compared with: old.onnx",
@@ -91,6 +91,7 @@ def test_where_the_other_side_cannot_run_nothing_is_concluded(comparing, gate, t
     ("arguments", "says"),
     [
         (["--inferbench-against", "nowhere"], "*IB-212*nowhere*no such interpreter*"),
+        (["--inferbench-against", "/bin/false"], "*IB-203*/bin/false did not answer*"),
         (["--inferbench-against-model", "none.onnx"], "*IB-214*there is no file*none.onnx*"),
         (
             ["--inferbench-against-model", "net.onnx", "--update-baselines"],
