@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
     from pytest_inferbench.provision import Artifact
-    from pytest_inferbench.tasks import Sample, Task
+    from pytest_inferbench.tasks.base import Sample, Task
     from pytest_inferbench.worker.client import AnyWorker
 
 # Runs beyond the wanted ones, taken when some were set aside.
@@ -49,6 +49,7 @@ class CellRun:
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
         self._beside: CellRun | None = None
+        self._companions: dict[str, CellRun] = {}
         self._nth_run = ""
         self._renewed = False
         self.comparisons: dict[str, Comparison] = {}
@@ -82,9 +83,9 @@ class CellRun:
         """The outputs for every sample of the model's data."""
         self._open()
         progress, started = self.waiting("running its data"), time.monotonic()
-        outputs = []
+        outputs: list[Sample] = []
         for sample in self.inputs:
-            outputs.append(self.infer(sample))
+            outputs.append(self.task.infer(self, sample))
             progress(time.monotonic() - started, f"{len(outputs)} of {len(self.inputs)} samples")
         return outputs
 
@@ -142,6 +143,19 @@ class CellRun:
             self._beside = CellRun(self.gate, reference_cell(self.gate, self.cell.model))
         return self._beside.infer(sample)
 
+    def companion(self, name: str, make: Callable[[], Task]) -> CellRun:
+        """Return the run of another part of the model on this cell, open as long as this one.
+
+        Args:
+            name: What the part is called.
+            make: Gives its task, on first use.
+        """
+        from pytest_inferbench.companions import CompanionRun
+
+        if name not in self._companions:
+            self._companions[name] = CompanionRun(self, make())
+        return self._companions[name]
+
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.
 
@@ -189,8 +203,9 @@ class CellRun:
 
     def close(self) -> None:
         """Close the worker, and the reference's beside it, if they are open."""
-        if self._beside is not None:
-            self._beside.close()
+        for run in (self._beside, *self._companions.values()):
+            if run is not None:
+                run.close()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.reference import Reference
     from pytest_inferbench.report.coverage import Coverage
     from pytest_inferbench.settings.schema import ModelSettings, Settings
-    from pytest_inferbench.tasks import Task
+    from pytest_inferbench.tasks.base import Task
     from pytest_inferbench.worker.client import AnyWorker
 
 
@@ -92,6 +92,7 @@ class Gate:
         options: Options,
         hardware: Hardware,
         registered: Mapping[str, BackendInfo] | None = None,
+        tasks: Mapping[str, type[Task]] | None = None,
     ) -> None:
         """Make the matrix.
 
@@ -100,6 +101,7 @@ class Gate:
             options: What the command line asked for.
             hardware: This host's devices.
             registered: Backends of third parties.
+            tasks: Tasks of third parties.
 
         Raises:
             InferbenchError: The options ask for what cannot be compared.
@@ -117,6 +119,7 @@ class Gate:
         self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
+        self.registered_tasks = dict(tasks or {})
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
         self.environments = {facts.name: facts for facts in self._facts()}
@@ -177,6 +180,7 @@ class Gate:
         settings_file: Path | None = None,
         options: Options | None = None,
         registered: Iterable[tuple[str, object]] = (),
+        tasks: Iterable[tuple[str, object]] = (),
     ) -> Gate:
         """Make the gate of a folder: its settings, or the built-in model where it has none.
 
@@ -186,6 +190,7 @@ class Gate:
             options: What the command line asked for.
             registered: Backends beyond those that installed distributions register, each with
                 the words for where it comes from.
+            tasks: Tasks beyond those that installed distributions register, likewise.
 
         Raises:
             InferbenchError: The settings are wrong.
@@ -193,10 +198,13 @@ class Gate:
         from pytest_inferbench.builtin import with_builtin_models
         from pytest_inferbench.hardware import detect
         from pytest_inferbench.settings import load
+        from pytest_inferbench.tasks.registry import checked_tasks, installed_tasks, kinds_of
 
         others = {**installed_backends(), **checked(registered)}
-        settings = load(settings_file or folder, {**CATALOG, **others})
-        return cls(with_builtin_models(settings), options or Options(), detect(), others)
+        others_tasks = checked_tasks(tasks, installed_tasks())
+        settings = load(settings_file or folder, {**CATALOG, **others}, kinds_of(others_tasks))
+        with_models = with_builtin_models(settings)
+        return cls(with_models, options or Options(), detect(), others, others_tasks)
 
     @classmethod
     def from_config(cls, config: pytest.Config, settings_file: Path | None) -> Gate:
@@ -236,7 +244,12 @@ class Gate:
             for infos in config.hook.pytest_inferbench_backends(config=config)
             for info in infos
         ]
-        return cls.from_folder(config.rootpath, settings_file, options, registered)
+        tasks = [
+            ("the hook pytest_inferbench_tasks", task)
+            for answers in config.hook.pytest_inferbench_tasks(config=config)
+            for task in answers
+        ]
+        return cls.from_folder(config.rootpath, settings_file, options, registered, tasks)
 
     @cached_property
     def cells_by_id(self) -> dict[str, Cell]:
@@ -343,10 +356,12 @@ class Gate:
 
     def task_of(self, name: str) -> Task:
         """Return a model's task with its data, shared by all of its cells."""
-        from pytest_inferbench.tasks import make_task
+        from pytest_inferbench.tasks.registry import make_task
 
         if name not in self._tasks:
-            self._tasks[name] = make_task(name, self.settings.models[name], self.cache, self.say)
+            model = self.settings.models[name]
+            made = make_task(name, model, self.cache, self.say, self.registered_tasks)
+            self._tasks[name] = made
         return self._tasks[name]
 
     def reference_of(self, name: str) -> Reference:

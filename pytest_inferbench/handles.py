@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.tasks import DetectionTask
+from pytest_inferbench.tasks.detection import DetectionTask
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.coco import CocoScores
     from pytest_inferbench.accuracy.drop import Drop
-    from pytest_inferbench.accuracy.similarity import Null, OutputSimilarity, Spread
+    from pytest_inferbench.accuracy.similarity import OutputSimilarity
     from pytest_inferbench.accuracy.similarity import Similarity as Comparison
     from pytest_inferbench.baselines.differences import Difference
     from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.judge.similar import Limits
     from pytest_inferbench.settings.budgets import Budget
-
-
-_ALIKE = 1 - 5e-7  # what is shown as 1.000000: no budget fits between it and the most there is
 
 
 class Handle:
@@ -71,9 +69,14 @@ class Similarity(Handle):
         """The comparison itself, with its faults; see `accuracy.similarity`."""
         from pytest_inferbench.accuracy.similarity import compare
 
-        gate, cell = self._run.gate, self._run.cell
-        reference = gate.reference_of(cell.model).outputs
-        return compare(reference, self._run.outputs)
+        gate, cell, task = self._run.gate, self._run.cell, self._run.task
+        reference = task.tensors(gate.reference_of(cell.model).outputs)
+        return compare(
+            reference,
+            task.tensors(self._run.outputs),
+            rtol=task.model.rtol,
+            atol=task.model.atol,
+        )
 
     @property
     def cosine(self) -> float:
@@ -88,50 +91,17 @@ class Similarity(Handle):
     def judgements(self) -> list[Judgement]:
         """Faults fail; cosines are judged against their budget, which must lie above the null."""
         if self.result.faults:
-            return [_faulty(str(fault)) for fault in self.result.faults[:5]]
-        worst = self.result.worst
-        centred = self._judge_cosine("centred_cosine", worst.centred, worst.centred_null, worst)
-        plain = self._budget("cosine")
-        judgements = [centred] if centred else []
-        # The plain cosine of outputs that share a large common part is blind, so the package's
-        # own default for it only stands in where no centred one can be had.
-        if plain is not None and (plain.origin == "settings" or centred is None):
-            judgements += filter(
-                None, [self._judge_cosine("cosine", worst.cosine, worst.null, worst)]
-            )
-        for metric, value in (("max_error", worst.max_error), ("snr_db", worst.snr_db)):
-            if (budget := self._budget(metric)) is not None:
-                judgements.append(judge_absolute(budget, min(value, 1e308)))
-        return judgements
+            return [faulty(str(fault)) for fault in self.result.faults[:5]]
+        from pytest_inferbench.judge.similar import judge_similarity
 
-    def _judge_cosine(
-        self, metric: str, spread: Spread | None, null: Null | None, worst: OutputSimilarity
-    ) -> Judgement | None:
-        budget = self._budget(metric)
-        if budget is None:
-            return None
-        if spread is None:
-            if budget.origin == "default":
-                return None
-            raise InferbenchError(
-                "IB-502",
-                f"{metric} needs at least two samples of one shape whose reference outputs differ",
-                "Give the model more data, or budget `cosine` instead.",
-            )
-        if null is not None and budget.limit <= null.max:
-            whose = "default " if budget.origin == "default" else ""
-            raise InferbenchError(
-                "IB-503",
-                f"the {whose}{metric} budget {budget.text} tells nothing here: outputs of"
-                f" different inputs reach {null.max:.6f}, and this cell's {spread.min:.6f}",
-                _instead_of(metric, null, worst.centred),
-            )
-        beside = f"null {null.max:.4f}, " if null is not None else ""
-        detail = (
-            f"{beside}mean {spread.mean:.6f}, largest error {worst.max_error:.4g}"
-            f" over {worst.samples} samples"
-        )
-        return judge_absolute(budget, spread.min, detail)
+        return judge_similarity(self.result, self._limits)
+
+    def _limits(self, metric: str) -> Limits:
+        from pytest_inferbench.judge.similar import Limits
+
+        cell, settings = self._run.cell, self._run.gate.settings
+        own = settings.output_budgets(cell.model, metric, cell.precision, cell.hardware)
+        return Limits(self._budget(metric), own)
 
     def figures(self) -> dict[str, float]:
         """Cosines and errors, the null beside them; none where there are faults."""
@@ -141,13 +111,21 @@ class Similarity(Handle):
         figures = {
             "cosine": worst.cosine.min,
             "cosine_mean": worst.cosine.mean,
+            "cosine_p1": worst.cosine.p1,
             "max_error": worst.max_error,
+            "mean_error": worst.mean_error,
+            "outside": worst.outside,
             "snr_db": worst.snr_db,
         }
         if worst.null is not None:
-            figures["cosine_null"] = worst.null.max
+            figures["cosine_null"] = worst.null.high
         if worst.centred is not None:
             figures["centred_cosine"] = worst.centred.min
+        if worst.centred_null is not None:
+            figures["centred_cosine_null"] = worst.centred_null.high
+        if len(self.result.outputs) > 1:
+            for row in self.result.outputs.values():
+                figures |= _figures_of(row)
         return figures
 
 
@@ -182,7 +160,8 @@ class Detections(Handle):
 
     @property
     def _reference(self) -> CocoScores:
-        return self._run.gate.reference_of(self._run.cell.model).scores
+        scores: CocoScores = self._run.gate.reference_of(self._run.cell.model).scores
+        return scores
 
     def judgements(self) -> list[Judgement]:
         """Judge mAP and its drop."""
@@ -240,23 +219,28 @@ class Detections(Handle):
         return lines
 
 
-def _faulty(message: str) -> Judgement:
+def _figures_of(row: OutputSimilarity) -> dict[str, float]:
+    figures = {
+        "cosine": row.cosine.min,
+        "cosine_mean": row.cosine.mean,
+        "cosine_p1": row.cosine.p1,
+        "max_error": row.max_error,
+        "mean_error": row.mean_error,
+        "outside": row.outside,
+        "snr_db": row.snr_db,
+    }
+    if row.null is not None:
+        figures["cosine_null"] = row.null.high
+    if row.centred is not None:
+        figures["centred_cosine"] = row.centred.min
+    return {f"outputs.{row.output}.{name}": value for name, value in figures.items()}
+
+
+def faulty(message: str) -> Judgement:
+    """Return the judgement of outputs of which no figure would be honest."""
     return Judgement(
         "outputs", Verdict.REGRESSED, "IB-501", math.nan, "", "no faults", detail=message
     )
-
-
-def _instead_of(metric: str, null: Null, centred: Spread | None) -> str:
-    """Say what to do where a cosine's budget lies at or below what a wrong answer scores."""
-    others = (
-        "give the model data whose outputs differ more, or budget `max_error` or `snr_db` and set"
-        f" `{metric} = false`"
-    )
-    if metric == "cosine" and centred is not None:
-        others = f"budget `centred_cosine` (here {centred.min:.6f})"
-    if null.max > _ALIKE:
-        return f"No budget lies above that, for some outputs are alike: {others}."
-    return f"Raise it above that, or {others}."
 
 
 def _difference(reference: float | None, candidate: float | None) -> float | None:

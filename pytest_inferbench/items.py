@@ -21,6 +21,7 @@ from pytest_inferbench.partners import environment_against
 from pytest_inferbench.requirements import unmet
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.spelling import nearest
+from pytest_inferbench.settings.task_kinds import BUILT_IN, REGISTERED
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -106,8 +107,8 @@ def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
         "models": gate.settings.models,
         "backends": gate.catalog,
         "precisions": PRECISIONS,
-        "tasks": {"detection", "tensors"},
-        "budgets": METRICS,
+        "tasks": {*BUILT_IN, *gate.registered_tasks, REGISTERED},
+        "budgets": {**METRICS, **gate.settings.registered_metrics},
     }
     wanted: dict[str, frozenset[str]] = {}
     for marker in definition.iter_markers("inferbench"):
@@ -146,8 +147,10 @@ def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
         gate.settings.budget(cell.model, metric, *place) for metric in budgets
     ):
         return False
+    task = gate.model(cell).task
+    tasks = {task, REGISTERED} if task in gate.registered_tasks else {task}
     return all(
-        (gate.model(cell).task if axis == "tasks" else axes[axis]) in names
+        not tasks.isdisjoint(names) if axis == "tasks" else axes[axis] in names
         for axis, names in wanted.items()
         if axis != "budgets"
     )

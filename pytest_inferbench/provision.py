@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.artifacts.cache import ArtifactCache
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
-    from pytest_inferbench.tasks import Sample, Task
+    from pytest_inferbench.tasks.base import Sample, Task
 
 _OUTPUTS_FILE = "outputs.npz"
 _DRIVERS = ("nvidia_driver", "cuda_driver")

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
+    from pytest_inferbench.scoring import (
+        Classification,
+        Embeddings,
+        Segmentation,
+        TaskScores,
+        Transcripts,
+    )
     from pytest_inferbench.side_by_side import Speedup
     from pytest_inferbench.timing import ColdStart, Latency, Memory
 
@@ -118,6 +125,46 @@ def detections(_inferbench_run: CellRun) -> Detections:
     from pytest_inferbench.handles import Detections
 
     return Detections(_inferbench_run)
+
+
+@pytest.fixture
+def classification(_inferbench_run: CellRun) -> Classification:
+    """The cell's best classes, beside labels and the reference's: `classification["top1"]`."""
+    from pytest_inferbench.scoring import Classification
+
+    return Classification(_inferbench_run)
+
+
+@pytest.fixture
+def embeddings(_inferbench_run: CellRun) -> Embeddings:
+    """The cell's vectors and how they rank each other: `embeddings["recall_at_k"]`, `vectors`."""
+    from pytest_inferbench.scoring import Embeddings
+
+    return Embeddings(_inferbench_run)
+
+
+@pytest.fixture
+def segmentation(_inferbench_run: CellRun) -> Segmentation:
+    """The cell's masks, beside the reference's and the truth: `segmentation["mask_iou"]`."""
+    from pytest_inferbench.scoring import Segmentation
+
+    return Segmentation(_inferbench_run)
+
+
+@pytest.fixture
+def transcripts(_inferbench_run: CellRun) -> Transcripts:
+    """What the cell hears: `transcripts.texts`, `transcripts["wer"]`."""
+    from pytest_inferbench.scoring import Transcripts
+
+    return Transcripts(_inferbench_run)
+
+
+@pytest.fixture
+def task_scores(_inferbench_run: CellRun) -> TaskScores:
+    """What the cell's outputs are worth, as its model's task says: `task_scores["figure"]`."""
+    from pytest_inferbench.scoring import TaskScores
+
+    return TaskScores(_inferbench_run)
 
 
 @pytest.fixture

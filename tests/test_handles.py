@@ -34,9 +34,9 @@ def similarity(reference, outputs, precision="int8", **budgets):
     )
     gate = Gate(settings, Options(), Hardware("cpu-test-2c"))
     gate._references["net"] = SimpleNamespace(outputs=[{"y": array} for array in reference])
-    return Similarity(
-        SimpleNamespace(gate=gate, cell=gate.cells[0], outputs=[{"y": array} for array in outputs])
-    )
+    task = Task("net", gate.settings.models["net"], gate.cache, print)
+    outputs = [{"y": array} for array in outputs]
+    return Similarity(SimpleNamespace(gate=gate, cell=gate.cells[0], task=task, outputs=outputs))
 
 
 def judged(*arguments, **budgets):
@@ -90,8 +90,12 @@ def test_a_budget_below_the_null_is_refused_with_what_to_do(metric, reference, a
     ("metric", "reference", "advice"),
     [
         ("cosine", DIFFERENT + 5000, "budget `centred_cosine`"),
-        # Two inputs with the same answer.
-        ("centred_cosine", np.concatenate([DIFFERENT, DIFFERENT[:1]]), "`centred_cosine = false`"),
+        # Three inputs with the same answer.
+        (
+            "centred_cosine",
+            np.concatenate([DIFFERENT, DIFFERENT[:1], DIFFERENT[:1]]),
+            "`centred_cosine = false`",
+        ),
     ],
 )
 def test_where_outputs_are_alike_nothing_can_be_raised_above_them(metric, reference, advice):
@@ -151,8 +155,13 @@ def test_equal_outputs_pass_although_their_snr_is_infinite():
 
 def test_detections_of_a_model_without_them_say_how_to_narrow_the_test():
     run = similarity(DIFFERENT, DIFFERENT)._run
-    run.task = Task("net", run.gate.settings.models["net"], run.gate.cache, print)
     with pytest.raises(InferbenchError, match='task is "tensors"') as error:
         Detections(run).judgements()
     assert error.value.code == "IB-504"
     assert 'tasks=["detection"]' in error.value.hint
+
+
+def test_one_pair_of_duplicates_among_the_data_is_no_reason_to_refuse():
+    reference = np.concatenate([DIFFERENT, DIFFERENT[:1]])
+    found = judged(reference, noisy(reference, 0.001), centred_cosine=0.9)
+    assert found["centred_cosine"].verdict is Verdict.PASS

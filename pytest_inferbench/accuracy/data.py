@@ -59,7 +59,7 @@ class Files(Sequence[T], Generic[T]):
     @cached_property
     def data_sha256(self) -> str:
         """What identifies these samples in cache keys: the contents, not the place."""
-        return _files_sha256(self.paths, self._facts)
+        return files_sha256(self.paths, self._facts)
 
     def __len__(self) -> int:
         """Return how many samples there are."""
@@ -157,7 +157,7 @@ def load_calibration_images(
         InferbenchError: IB-542 for a folder that is missing or has no images; IB-541 when a
             broken image is read.
     """
-    paths = _find(folder, SUFFIXES, "images", limit)
+    paths = find_files(folder, SUFFIXES, "images", limit)
     return Files(
         paths, lambda i: to_input(letterbox(read_rgb(paths[i]), input_size)[0]), repr(input_size)
     )
@@ -170,8 +170,8 @@ def load_tensor_inputs(folder: Path, limit: int | None = None) -> Files[Sample]:
         InferbenchError: IB-542 for a folder that is missing or has no .npz; when a file is read,
             IB-544 if it is broken, holds no arrays, or holds pickled objects.
     """
-    paths = _find(folder, frozenset({".npz"}), ".npz files", limit)
-    return Files(paths, lambda i: _read_npz(paths[i]))
+    paths = find_files(folder, frozenset({".npz"}), ".npz files", limit)
+    return Files(paths, lambda i: read_npz(paths[i]))
 
 
 def random_inputs(
@@ -285,7 +285,8 @@ def _random_array(rng: np.random.Generator, spec: InputSpec, size: tuple[int, ..
     return as_input(rng.integers(0, 256 if spec.dtype == "uint8" else 2, size), spec)
 
 
-def _read_npz(path: Path) -> Sample:
+def read_npz(path: Path) -> Sample:
+    """Return the arrays of a file by name; IB-544 if it is broken, empty, or holds objects."""
     try:
         with np.load(path, allow_pickle=False) as file:
             sample = {name: file[name] for name in file.files}
@@ -300,7 +301,13 @@ def _read_npz(path: Path) -> Sample:
     return sample
 
 
-def _find(folder: Path, suffixes: frozenset[str], what: str, limit: int | None) -> list[Path]:
+def samples_up_to(found: Sequence[T], limit: int | None) -> Sequence[T]:
+    """Return the first ones; IB-545 for a limit that leaves nothing."""
+    return found[: _checked_limit(limit)]
+
+
+def find_files(folder: Path, suffixes: frozenset[str], what: str, limit: int | None) -> list[Path]:
+    """Return the files under a folder by suffix, hidden ones left out; IB-542 if there are none."""
     found = sorted(
         path
         for path in folder.rglob("*")
@@ -329,7 +336,8 @@ def _check_size(pixels: Pixels, image: Image, path: Path) -> None:
         )
 
 
-def _files_sha256(paths: Sequence[Path], facts: str) -> str:
+def files_sha256(paths: Sequence[Path], facts: str) -> str:
+    """Hash the contents of files, and what else decides what is read of them."""
     digest = hashlib.sha256(f"{_LOADING} {facts}".encode())
     for path in paths:
         each = hashlib.sha256()

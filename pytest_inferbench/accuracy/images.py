@@ -45,6 +45,25 @@ def read_rgb(path: Path) -> Pixels:
         ) from error
 
 
+def read_classes(path: Path) -> npt.NDArray[np.int64]:
+    """Return a mask's class of each pixel, height x width: a palette's numbers, or grey values.
+
+    Raises:
+        InferbenchError: IB-540 without Pillow, IB-541 if the file is no sound mask.
+    """
+    read_rgb(path)  # says what is wrong with a file that is no image
+    from PIL import Image
+
+    with Image.open(path) as file:
+        if file.mode not in ("1", "L", "P", "I", "I;16"):
+            raise InferbenchError(
+                "IB-541",
+                f"the mask {path} has the mode {file.mode}: its colours name no classes",
+                "Write the class of each pixel as a grey value or a palette's number.",
+            )
+        return np.asarray(file).astype(np.int64)
+
+
 def _to_rgb(image: Any) -> Pixels:
     if image.mode == "F":
         raise ValueError("its pixels are floating point, whose range nobody states")

@@ -17,7 +17,6 @@ from pytest_inferbench.accuracy.vectors import (
     SMALLEST_SQUARE,
     Array,
     Float64,
-    Sums,
     cosine,
     mean_over,
     pairwise_cosines,
@@ -63,10 +62,16 @@ class Spread:
 
 @dataclass(frozen=True)
 class Null:
-    """Cosines between reference outputs of different inputs: what a wrong answer scores."""
+    """Cosines between reference outputs of different inputs: what a wrong answer scores.
+
+    Attributes:
+        high: The 90th percentile of the pairs, a value that a pair really had: what a budget must
+            lie above. Not the largest, for data may hold duplicates, whose outputs are alike.
+    """
 
     max: float
     mean: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,10 @@ class OutputSimilarity:
         snr_db: Signal to noise of the worst sample; inf when all are equal.
         outside: The share of elements further off than ``atol + rtol * |reference|``.
         first_outside: The first such element: its sample, then its index.
+        first_outside_values: Its value at the reference, and at the candidate.
+        largest_error_at: The element that is off most: its sample, then its index.
+        worst_sample: The sample with the smallest cosine.
+        worst_centred_sample: The one with the smallest centred cosine, where there is one.
     """
 
     output: str
@@ -97,6 +106,10 @@ class OutputSimilarity:
     snr_db: float
     outside: float
     first_outside: tuple[int, ...] | None
+    first_outside_values: tuple[float, float] | None
+    largest_error_at: tuple[int, ...]
+    worst_sample: int
+    worst_centred_sample: int
 
 
 @dataclass(frozen=True)
@@ -122,8 +135,10 @@ class Similarity:
         """The worst figure of any output, field by field; raises IB-501 if there are faults."""
         self.check()
         rows = list(self.outputs.values())
+        least = min(rows, key=lambda row: row.cosine.min)
+        outside = max(rows, key=lambda row: row.outside)
         return OutputSimilarity(
-            output=min(rows, key=lambda row: row.cosine.min).output,
+            output=least.output,
             samples=rows[0].samples,
             count=sum(row.count for row in rows),
             cosine=_worst_spread(row.cosine for row in rows) or rows[0].cosine,
@@ -135,7 +150,11 @@ class Similarity:
             relative_error=max(row.relative_error for row in rows),
             snr_db=min(row.snr_db for row in rows),
             outside=max(row.outside for row in rows),
-            first_outside=max(rows, key=lambda row: row.outside).first_outside,
+            first_outside=outside.first_outside,
+            first_outside_values=outside.first_outside_values,
+            largest_error_at=max(rows, key=lambda row: row.max_error).largest_error_at,
+            worst_sample=least.worst_sample,
+            worst_centred_sample=least.worst_centred_sample,
         )
 
     @property
@@ -301,6 +320,7 @@ def _figures(
     varies = all(s.centred_r_r > FLAT**2 * s.r_r for s in sums)
     centred = [cosine(s.centred_r_c, s.centred_r_r, s.centred_c_c) for s in sums]
     first = next((i for i, s in enumerate(sums) if s.first_outside is not None), None)
+    largest = max(range(len(sums)), key=lambda i: sums[i].max_error)
     count = sum(r.size for r in references)
     return OutputSimilarity(
         output=name,
@@ -315,12 +335,30 @@ def _figures(
         relative_error=max(s.max_error / s.max_reference for s in sums),
         snr_db=min(s.snr_db for s in sums),
         outside=sum(s.outside for s in sums) / count,
-        first_outside=None if first is None else (first, *_index(sums[first], references[first])),
+        first_outside=_place(first, sums[first].first_outside, pairs)
+        if first is not None
+        else None,
+        first_outside_values=_values(first, sums[first].first_outside, pairs)
+        if first is not None
+        else None,
+        largest_error_at=_place(largest, sums[largest].max_error_at, pairs),
+        worst_sample=int(np.argmin(cosines)),
+        worst_centred_sample=int(np.argmin(centred)),
     )
 
 
-def _index(sums: Sums, reference: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(sums.first_outside or 0, reference.shape))
+def _place(
+    sample: int, element: int | None, pairs: Sequence[tuple[Array, Array]]
+) -> tuple[int, ...]:
+    index = np.unravel_index(element or 0, pairs[sample][0].shape)
+    return (sample, *(int(i) for i in index))
+
+
+def _values(
+    sample: int, element: int | None, pairs: Sequence[tuple[Array, Array]]
+) -> tuple[float, float]:
+    reference, candidate = (float(side.ravel()[element or 0]) for side in pairs[sample])
+    return reference, candidate
 
 
 def _spread(cosines: Sequence[float]) -> Spread:
@@ -329,7 +367,8 @@ def _spread(cosines: Sequence[float]) -> Spread:
 
 
 def _null(cosines: Float64) -> Null:
-    return Null(max=float(cosines.max()), mean=float(cosines.mean()))
+    high = float(np.percentile(cosines, 90, method="higher"))
+    return Null(max=float(cosines.max()), mean=float(cosines.mean()), high=high)
 
 
 def _worst_spread(spreads: Iterable[Spread | None]) -> Spread | None:
@@ -341,4 +380,6 @@ def _worst_spread(spreads: Iterable[Spread | None]) -> Spread | None:
 
 def _worst_null(nulls: Iterable[Null | None]) -> Null | None:
     known = [null for null in nulls if null]
-    return Null(max(n.max for n in known), max(n.mean for n in known)) if known else None
+    if not known:
+        return None
+    return Null(*(max(getattr(n, field) for n in known) for field in ("max", "mean", "high")))

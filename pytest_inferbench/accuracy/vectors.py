@@ -45,6 +45,7 @@ class Sums:
     error: float = 0.0
     error_squared: float = 0.0
     max_error: float = 0.0
+    max_error_at: int = 0
     max_reference: float = 0.0
     outside: int = 0
     first_outside: int | None = None
@@ -56,7 +57,8 @@ class Sums:
         self.r_c += float(r @ c)
         self.error += float(error.sum())
         self.error_squared += float(error @ error)
-        self.max_error = max(self.max_error, float(error.max()))
+        if (largest := float(error.max())) > self.max_error:
+            self.max_error, self.max_error_at = largest, start + int(error.argmax())
         self.max_reference = max(self.max_reference, float(r.max()), -float(r.min()))
         outside = ~(error <= tolerance)  # so that a NaN tolerance lets nothing in
         found = int(np.count_nonzero(outside))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_inferbench.cellrun import CellRun
-    from pytest_inferbench.tasks import Sample
+    from pytest_inferbench.tasks.base import Sample
     from pytest_inferbench.worker.client import AnyWorker
 
 THREADS = 4

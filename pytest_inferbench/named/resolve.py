@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.named.references import BUILT, Reference, parse_reference
+from pytest_inferbench.named.references import BUILT, ZOO, Reference, parse_reference
 
 if TYPE_CHECKING:
     from pytest_inferbench.artifacts.cache import ArtifactCache
@@ -22,27 +22,37 @@ def why_absent(model: ModelSettings) -> str | None:
 
     Only what is known without running anything: an architecture may yet fail to be built.
     """
-    reference = parse_reference(model.path)
-    if reference is None or reference.scheme == BUILT:
+    named = [parse_reference(place) for place in (model.path, *model.sources.values())]
+    trained = [each.name for each in named if each is not None and each.scheme == ZOO]
+    if not trained:
         return None
     from pytest_inferbench.named.zoo import why_absent as absent_from_zoo
 
-    return absent_from_zoo(reference.name)
+    return next((why for why in map(absent_from_zoo, trained) if why), None)
 
 
 def resolved(
     model: ModelSettings, cache: ArtifactCache, say: Callable[[str], None]
 ) -> ModelSettings:
-    """Return the settings with a file as `path`, and the samples beside it where they name none.
+    """Return the settings with files as `path` and `sources`, and the samples beside the model.
+
+    The samples are its `data` and `calibration` where the settings name none.
 
     Raises:
         InferbenchError: The model cannot be had: IB-470 to IB-479.
     """
+    import msgspec
+
+    sources = {
+        kind: str(locate(reference, cache, say)) if reference else place
+        for kind, place in model.sources.items()
+        for reference in [parse_reference(place)]
+    }
+    if sources != model.sources:
+        model = msgspec.structs.replace(model, sources=sources)
     reference = parse_reference(model.path)
     if reference is None:
         return model
-    import msgspec
-
     path = locate(reference, cache, say)
     beside = {"data": path.parent / "data", "calibration": path.parent / "calibration"}
     changes = {

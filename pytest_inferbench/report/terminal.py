@@ -17,6 +17,16 @@ from pytest_inferbench.report.table import Row, rows, speedups
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
 
+# A column each where some cell has the figure.
+_SCORES = {
+    "top1": "top-1",
+    "top1_agreement": "top-1 kept",
+    "recall_at_k": "recall@k",
+    "mask_iou": "mask IoU",
+    "miou": "mIoU",
+    "token_agreement": "tokens kept",
+    "wer": "WER",
+}
 _STYLES = {"pass": "green", "improved": "bold green", "regressed": "bold red", "failed": "bold red"}
 
 _TOLD = {"device_peak_mib": "device MiB", "watts": "W", "joules_per_inference": "J/inf"}
@@ -93,10 +103,12 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
     # Only services have a network to speak of.
     split = [name for name in PARTS if any(name in row.figures for row in table)]
     parts = [name.replace("_", " ") for name in split]
-    # Not every machine tells what its devices hold and draw.
+    # Not every machine tells what its devices hold and draw, and tasks have their own scores.
     told = [name for name in _TOLD if any(name in row.figures for row in table)]
     titles = [_TOLD[name] for name in told]
-    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", *titles, "mAP", "cosine"):
+    scored = [name for name in _SCORES if any(name in row.figures for row in table)]
+    scores = ["mAP", *(_SCORES[name] for name in scored), "cosine"]
+    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", *titles, *scores):
         grid.add_column(title, justify="right")
     grid.add_column("verdict")
     for row in table:
@@ -112,6 +124,7 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
             _number(row.figures.get("peak_mib"), ".0f"),
             *(_number(row.figures.get(name), ".3g") for name in told),
             _number(row.figures.get("map"), ".4f"),
+            *(_number(row.figures.get(name), ".4f") for name in scored),
             _number(row.figures.get("cosine"), ".6f"),
             verdict,
             style=None,

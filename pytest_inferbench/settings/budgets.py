@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_inferbench.backends.catalog import PRECISIONS
-from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, Better, Metric
+from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, PER_OUTPUT, Better, Metric
 from pytest_inferbench.settings.spelling import dotted, unknown
 from pytest_inferbench.settings.units import QUANTITY, example, quantity
 
@@ -24,6 +25,9 @@ Origin = Literal["default", "settings"]
 
 HARDWARE_CLASSES = ("cpu-", "nvidia-", "jetson-")
 """How the id of a device class starts."""
+
+OUTPUTS = "outputs"
+"""The table inside `budgets` that holds budgets for one output alone."""
 
 
 @dataclass(frozen=True)
@@ -57,32 +61,65 @@ class Budgets(dict[str, Rules]):
     """A model's budgets as the user wrote them, by metric.
 
     Attributes:
+        outputs: Those for one output alone, by its name.
         speedups: Those that concern two cells.
     """
 
     speedups: tuple[Speedup, ...] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: dict[str, Budgets] = {}
 
-def parse_budgets(written: Any, report: Callable[[str, str], None]) -> Budgets:
+
+def parse_budgets(
+    written: Any,
+    report: Callable[[str, str], None],
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Budgets:
     """Read a `budgets` table.
 
     Args:
         written: What the TOML held.
         report: Called with the key below `budgets` and the fault, for each fault.
+        metrics: What may be named, those of registered tasks included.
     """
+    if not isinstance(written, dict):
+        report("", f"expected a table of budgets, got {written!r:.60}")
+        return Budgets()
+    outputs = written.get(OUTPUTS, {})
+    budgets = _parse_table({k: v for k, v in written.items() if k != OUTPUTS}, report, metrics)
+    if not isinstance(outputs, dict):
+        report(OUTPUTS, f"expected a table of budgets by output, got {outputs!r:.60}")
+        return budgets
+    of_one = {name: metrics[name] for name in PER_OUTPUT}
+    for output, table in outputs.items():
+        key = dotted(OUTPUTS, output)
+
+        def report_below(below: str, text: str, key: str = key) -> None:
+            report(f"{key}.{below}" if below else key, text)
+
+        budgets.outputs[output] = _parse_table(table, report_below, of_one)
+    return budgets
+
+
+def _parse_table(
+    written: Any, report: Callable[[str, str], None], metrics: Mapping[str, Metric]
+) -> Budgets:
     budgets = Budgets()
     if not isinstance(written, dict):
         report("", f"expected a table of budgets, got {written!r:.60}")
         return budgets
     for name, value in written.items():
-        if name == "speedup":
+        if name == "speedup" and "p50" in metrics:
             from pytest_inferbench.settings.speedups import parse_speedups
 
             budgets.speedups = parse_speedups(value, report)
             continue
-        metric = METRICS.get(name)
+        metric = metrics.get(name)
         if metric is None:
-            report(dotted(name), unknown(name, "budget", [*METRICS, "speedup"]))
+            others = ["speedup"] if "p50" in metrics else []
+            report(dotted(name), unknown(name, "budget", [*metrics, *others]))
             continue
         rules = budgets[name] = {}
         for key, scope, leaf in _leaves(metric.name, value, (None, None), report):
@@ -120,20 +157,58 @@ def parse_budget(metric: Metric, value: object, origin: Origin = "settings") -> 
 
 
 def resolve(
-    rules: Mapping[Scope, Budget | None], metric: str, precision: str, hardware: str
+    rules: Mapping[Scope, Budget | None],
+    metric: str,
+    precision: str,
+    hardware: str,
+    registered: Mapping[str, Metric] = MappingProxyType({}),
 ) -> Budget | None:
-    """Return the budget that holds at a precision on a hardware, None if there is none."""
-    for scope in ((precision, hardware), (precision, None), (None, hardware), (None, None)):
+    """Return the budget that holds at a precision on a hardware, None if there is none.
+
+    Args:
+        rules: What was written for the metric.
+        metric: Its name.
+        precision: Of the cell.
+        hardware: Of the cell.
+        registered: The metrics of registered tasks, which bring their own defaults.
+    """
+    for scope in _scopes(precision, hardware):
         if scope in rules:
             return rules[scope]
-    return _default(metric, precision, hardware.partition("-")[0])
+    hardware_class = hardware.partition("-")[0]
+    if (own := registered.get(metric)) is not None:
+        return _default_of(own, own.defaults, precision, hardware_class)
+    return _default(metric, precision, hardware_class)
+
+
+def output_budgets(
+    budgets: Budgets, metric: str, precision: str, hardware: str
+) -> dict[str, Budget | None]:
+    """Return the budgets that hold for one output alone, by output; None where it is off."""
+    found = {}
+    for output, own in budgets.outputs.items():
+        rules = own.get(metric, {})
+        scope = next((each for each in _scopes(precision, hardware) if each in rules), None)
+        if scope is not None:
+            found[output] = rules[scope]
+    return found
+
+
+def _scopes(precision: str, hardware: str) -> tuple[Scope, ...]:
+    """What an entry may be for and hold here, the most specific first."""
+    return (precision, hardware), (precision, None), (None, hardware), (None, None)
 
 
 @cache
 def _default(metric: str, precision: str, hardware_class: str) -> Budget | None:
-    written = DEFAULTS.get(metric, {})
+    return _default_of(METRICS[metric], DEFAULTS.get(metric, {}), precision, hardware_class)
+
+
+def _default_of(
+    metric: Metric, written: Mapping[str, str | float], precision: str, hardware_class: str
+) -> Budget | None:
     value = written.get(precision, written.get(hardware_class, written.get("default")))
-    return None if value is None else parse_budget(METRICS[metric], value, "default")
+    return None if value is None else parse_budget(metric, value, "default")
 
 
 def _relative(metric: Metric, text: str, sign: str, number: str, unit: str) -> float:

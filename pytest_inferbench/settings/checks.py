@@ -20,13 +20,20 @@ from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.schema import EnvironmentSettings, ModelSettings, Settings
 from pytest_inferbench.settings.spelling import dotted, unknown
+from pytest_inferbench.settings.task_kinds import OF_SOME_TASKS, TaskKind
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _HARDWARE_ID = re.compile(r"[a-z0-9-]+")
 _VARIABLE = re.compile(r"[^=\0]+")
+_UNSET = ModelSettings(path=Path(), task="tensors")
 
 
-def check(settings: Settings, known_backends: Collection[str], problems: Problems) -> None:
+def check(
+    settings: Settings,
+    known_backends: Collection[str],
+    tasks: Mapping[str, TaskKind],
+    problems: Problems,
+) -> None:
     """Note every fault of settings whose types are right."""
     _check_variants(settings.backends, known_backends, problems)
     _check_options(settings.backends, known_backends, problems)
@@ -39,7 +46,9 @@ def check(settings: Settings, known_backends: Collection[str], problems: Problem
         if name == ONNX_CASES:
             problems.add(dotted("models", name), f'"{name}" names ONNX\'s own cases; rename it')
         _check_name("models", name, reserved, problems)
-        _check_model(dotted("models", name), model, settings, known_backends, problems)
+        key = dotted("models", name)
+        _check_model(key, model, known_backends, problems)
+        _check_task(key, model, settings, tasks, problems)
     _check_environments(settings.environments, known_backends, problems)
     if settings.latency.warmup_floor_s > settings.latency.warmup_ceiling_s:
         problems.add("latency.warmup_floor", "is longer than latency.warmup_ceiling")
@@ -69,25 +78,43 @@ def _check_axis(
 def _check_model(
     key: str,
     model: ModelSettings,
-    settings: Settings,
     known_backends: Collection[str],
     problems: Problems,
 ) -> None:
     _check_axis(f"{key}.backends", model.backends or (), "backend", known_backends, problems)
     _check_axis(f"{key}.precisions", model.precisions or (), "precision", PRECISIONS, problems)
     _check_model_path(f"{key}.path", model.path, problems)
-    if model.data is not None:
-        check_data = _check_file if model.task == "detection" else _check_data
-        check_data(f"{key}.data", model.data, problems)
-    elif model.task == "detection":
-        problems.add(
-            f"{key}.data",
-            "is required: a detection model is scored on COCO annotations (with"
-            ' task = "tensors" no scores are computed and no data is needed)',
-        )
     for kind, place in model.sources.items():
         if "://" not in place:
-            _check_file(dotted(*key.split("."), "sources", kind), Path(place), problems)
+            _check_model_path(dotted(*key.split("."), "sources", kind), Path(place), problems)
+    for speedup in model.budgets.speedups:
+        for backend, precision in (speedup.candidate, speedup.partner):
+            if backend not in known_backends:
+                problems.add(
+                    f"{key}.budgets.speedup",
+                    f'"{backend}-{precision}": {unknown(backend, "backend", known_backends)}',
+                )
+
+
+def _check_task(
+    key: str,
+    model: ModelSettings,
+    settings: Settings,
+    tasks: Mapping[str, TaskKind],
+    problems: Problems,
+) -> None:
+    """Note what the model's task lacks, and what is there for another task."""
+    kind = tasks[model.task]
+    annotated = kind.data == "annotations"
+    if model.data is not None:
+        (_check_file if annotated else _check_data)(f"{key}.data", model.data, problems)
+    elif kind.data != "optional":
+        scored_on = "COCO annotations" if annotated else "data of its own"
+        problems.add(
+            f"{key}.data",
+            f"is required: the task {kind.name} is scored on {scored_on} (with"
+            ' task = "tensors" no scores are computed and no data is needed)',
+        )
     if model.calibration is not None:
         _check_data(f"{key}.calibration", model.calibration, problems)
     elif model.task == "detection" and "int8" in (model.precisions or settings.matrix.precisions):
@@ -96,15 +123,16 @@ def _check_model(
             "is required for int8: name a folder of calibration images, or leave int8 out of"
             f" {key}.precisions",
         )
-    for speedup in model.budgets.speedups:
-        for backend, precision in (speedup.candidate, speedup.partner):
-            if backend not in known_backends:
-                problems.add(
-                    f"{key}.budgets.speedup",
-                    f'"{backend}-{precision}": {unknown(backend, "backend", known_backends)}',
-                )
+    for name in OF_SOME_TASKS:
+        if name not in kind.uses and getattr(model, name) != getattr(_UNSET, name):
+            using = [each.name for each in tasks.values() if name in each.uses]
+            problems.add(f"{key}.{name}", f'task "{kind.name}" has no use for it: {_only(using)}')
+    _check_speech(key, model, problems)
+    if model.labels is not None:
+        _check_file(f"{key}.labels", model.labels, problems)
+    metrics = {**METRICS, **settings.registered_metrics}
     for metric in model.budgets:
-        task = METRICS[metric].task
+        task = metrics[metric].task
         if task not in (None, model.task):
             problems.add(
                 f"{key}.budgets.{metric}", f'only task "{task}" has it, this one is "{model.task}"'
@@ -120,6 +148,29 @@ def _check_model_path(key: str, path: Path, problems: Problems) -> None:
 
     if fault := fault_of(reference):
         problems.add(key, fault)
+
+
+def _check_speech(key: str, model: ModelSettings, problems: Problems) -> None:
+    """The model is its encoder; a decoder beside it, and its first and last tokens, are needed."""
+    if model.task != "speech":
+        return
+    if "decoder" not in model.sources:
+        problems.add(f"{key}.sources.decoder", "is required: the decoder's ONNX file, without past")
+    if not model.speech.prompt:
+        problems.add(f"{key}.speech.prompt", "is required: the tokens that the decoder begins with")
+    if model.speech.end is None:
+        problems.add(f"{key}.speech.end", "is required: the token that ends a transcript")
+    if model.speech.vocabulary is not None:
+        _check_file(f"{key}.speech.vocabulary", model.speech.vocabulary, problems)
+
+
+def _only(names: Sequence[str]) -> str:
+    quoted = [f'"{name}"' for name in names]
+    return (
+        f"only {', '.join(quoted[:-1])} and {quoted[-1]} have"
+        if quoted[1:]
+        else (f"only {quoted[0]} has")
+    )
 
 
 def _check_environments(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -17,8 +17,17 @@ import msgspec
 
 from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
-from pytest_inferbench.settings.schema import Interpreter, Mebibytes, ModelPath, Seconds, Sources
-from pytest_inferbench.settings.spelling import LATER_TASKS, dotted, nearest, unknown
+from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.schema import (
+    Interpreter,
+    Mebibytes,
+    ModelPath,
+    Seconds,
+    Sources,
+    TaskName,
+)
+from pytest_inferbench.settings.spelling import dotted, nearest, unknown
+from pytest_inferbench.settings.task_kinds import BUILT_IN, TaskKind
 from pytest_inferbench.settings.units import positive
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
@@ -50,9 +59,14 @@ class Problems:
 class Converter:
     """Builds typed tables; relative paths belong to `folder`."""
 
-    def __init__(self, folder: Path, problems: Problems) -> None:
+    def __init__(
+        self, folder: Path, problems: Problems, tasks: Mapping[str, TaskKind] = BUILT_IN
+    ) -> None:
         self._folder = folder
         self._problems = problems
+        self._tasks = tasks
+        registered = {metric.name: metric for kind in tasks.values() for metric in kind.metrics}
+        self._metrics = {**METRICS, **registered}
         self._readers: dict[Any, Callable[[Any], object]] = {
             Seconds: lambda value: positive(value, "s"),
             Mebibytes: lambda value: positive(value, "MiB"),
@@ -60,6 +74,7 @@ class Converter:
             ModelPath: self._model_path,
             Interpreter: self._interpreter,
             Sources: self._sources,
+            TaskName: self._task,
         }
 
     def table(self, kind: type[_Table], data: Any, *key: str) -> _Table | None:
@@ -92,7 +107,9 @@ class Converter:
             kind = get_args(kind)[0]
         if kind is Budgets:
             return parse_budgets(
-                value, lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text)
+                value,
+                lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text),
+                self._metrics,
             )
         if _is_table(kind):
             built = self.table(kind, value, *key)
@@ -111,8 +128,7 @@ class Converter:
         if reader := self._readers.get(kind):
             return reader(value)
         if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
-            later = LATER_TASKS if name == "task" else ()
-            raise ValueError(unknown(value, name, get_args(kind), later))
+            raise ValueError(unknown(value, name, get_args(kind)))
         return msgspec.convert(value, kind)
 
     def _path(self, value: Any) -> Path:
@@ -131,8 +147,15 @@ class Converter:
         if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
             raise ValueError(f"expected a table of paths and URLs, got {value!r:.60}")
         return {
-            kind: each if "://" in each else str(self._path(each)) for kind, each in value.items()
+            kind: each if "://" in each else str(self._model_path(each))
+            for kind, each in value.items()
         }
+
+    def _task(self, value: Any) -> str:
+        name = msgspec.convert(value, str)
+        if name not in self._tasks:
+            raise ValueError(unknown(name, "task", self._tasks))
+        return name
 
     def _interpreter(self, value: Any) -> str:
         path = self._path(value)

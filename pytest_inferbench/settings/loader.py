@@ -5,7 +5,7 @@ Knows files, neither pytest, hardware nor runtimes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,20 @@ from pytest_inferbench.settings.checks import check
 from pytest_inferbench.settings.convert import Converter, Problems
 from pytest_inferbench.settings.find import PYPROJECT, find, parse, tool_table
 from pytest_inferbench.settings.schema import Settings
+from pytest_inferbench.settings.task_kinds import BUILT_IN, TaskKind
 
 
-def load(start: Path | None, known_backends: Collection[str] = CATALOG.keys()) -> Settings:
+def load(
+    start: Path | None,
+    known_backends: Collection[str] = CATALOG.keys(),
+    tasks: Mapping[str, TaskKind] = BUILT_IN,
+) -> Settings:
     """Load the settings of a folder (see `find`) or of an explicit file.
 
     Args:
         start: The folder or file; without one, or without settings there, the defaults hold.
         known_backends: The backends that settings may name.
+        tasks: The tasks that they may name, by name.
 
     Raises:
         InferbenchError: Unreadable (IB-101), not TOML (IB-102), or wrong (IB-103): every fault
@@ -40,9 +46,11 @@ def load(start: Path | None, known_backends: Collection[str] = CATALOG.keys()) -
         return Settings(baselines=start / Settings().baselines)
     problems = Problems()
     data = {"baselines": "baselines", **_read(file)}
-    settings = Converter(file.parent, problems).table(Settings, data)
+    settings = Converter(file.parent, problems, tasks).table(Settings, data)
     if settings is not None:
-        check(settings, known_backends, problems)
+        registered = {metric.name: metric for kind in tasks.values() for metric in kind.metrics}
+        settings = msgspec.structs.replace(settings, registered_metrics=registered)
+        check(settings, known_backends, tasks, problems)
     lines = problems.lines()
     if settings is None or lines:
         count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"

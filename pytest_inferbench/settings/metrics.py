@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -45,6 +45,8 @@ class Metric:
         bounds: The absolute limits that are possible.
         relative: Whether a change against the baseline may be limited.
         task: The only task that has it, None when every task does.
+        defaults: Of a registered task's metric: its default budgets, written as in `DEFAULTS`,
+            where those of the package's own stand.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Metric:
     meaning: str
     relative: bool = False
     task: str | None = None
+    defaults: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
 
 def _time(name: str, meaning: str) -> Metric:
@@ -61,18 +64,46 @@ def _time(name: str, meaning: str) -> Metric:
 
 
 def _map(name: str, better: Better, bounds: Bounds, meaning: str) -> Metric:
-    return Metric(name, "ratio", better, bounds, meaning, task="detection")
+    return _of("detection", name, better, bounds, meaning)
+
+
+def _of(task: str, name: str, better: Better, bounds: Bounds, meaning: str) -> Metric:
+    return Metric(name, "ratio", better, bounds, meaning, task=task)
 
 
 _ALL = (
     Metric("cosine", "ratio", "higher", _SHARE, "smallest cosine to the reference, of any sample"),
     Metric("centred_cosine", "ratio", "higher", _SHARE, "the same after the mean is taken off"),
+    Metric("cosine_mean", "ratio", "higher", _SHARE, "the mean over the samples instead"),
+    Metric("cosine_p1", "ratio", "higher", _SHARE, "the 1st percentile over the samples instead"),
     Metric("max_error", "value", "lower", _NOT_NEGATIVE, "largest difference to the reference"),
+    Metric("mean_error", "value", "lower", _NOT_NEGATIVE, "mean absolute difference to it"),
+    Metric("outside", "ratio", "lower", _DROP, "share of elements outside rtol and atol"),
     Metric("snr_db", "dB", "higher", _POSITIVE, "signal-to-noise ratio against the reference"),
     _map("map", "higher", _SHARE, "COCO mAP at IoU 0.50:0.95"),
     _map("map50", "higher", _SHARE, "COCO mAP at IoU 0.50"),
     _map("map_drop", "lower", _DROP, "mAP lost against the reference"),
     _map("map50_drop", "lower", _DROP, "mAP at IoU 0.50 lost against the reference"),
+    _of("classification", "top1", "higher", _SHARE, "share of samples whose best class is right"),
+    _of("classification", "top5", "higher", _SHARE, "share with the right class among five"),
+    _of("classification", "top1_drop", "lower", _DROP, "top-1 lost against the reference"),
+    _of("classification", "top5_drop", "lower", _DROP, "top-5 lost against the reference"),
+    _of(
+        "classification",
+        "top1_agreement",
+        "higher",
+        _SHARE,
+        "share of samples with the reference's best class",
+    ),
+    _of("embedding", "embedding_cosine", "higher", _SHARE, "smallest cosine of pooled vectors"),
+    _of("embedding", "recall_at_k", "higher", _SHARE, "share of the reference's nearest found"),
+    _of("embedding", "duplicate_agreement", "higher", _SHARE, "duplicates in common, of all"),
+    _of("segmentation", "mask_iou", "higher", _SHARE, "mean IoU with the reference's masks"),
+    _of("segmentation", "miou", "higher", _SHARE, "mean IoU with the ground truth's masks"),
+    _of("segmentation", "miou_drop", "lower", _DROP, "mean IoU lost against the reference"),
+    _of("speech", "token_agreement", "higher", _SHARE, "share of tokens that are the reference's"),
+    _of("speech", "wer", "lower", _NOT_NEGATIVE, "word error rate"),
+    _of("speech", "wer_rise", "lower", _NOT_NEGATIVE, "word error rate gained on the reference"),
     _time("p5", "5th percentile of the latency: the machine at its quietest"),
     _time("p50", "median latency"),
     _time("p90", "90th percentile of the latency"),
@@ -93,6 +124,18 @@ _ALL = (
     Metric("memcpy_nodes", "value", "lower", _NOT_NEGATIVE, "copies between host and device"),
 )
 
+PER_OUTPUT = (
+    "cosine",
+    "centred_cosine",
+    "cosine_mean",
+    "cosine_p1",
+    "max_error",
+    "mean_error",
+    "outside",
+    "snr_db",
+)
+"""What may be limited for one output alone."""
+
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name."""
 
@@ -104,6 +147,11 @@ _SIMILARITY = {
     "int8": 0.95,
     "fp8": 0.95,
 }
+
+
+def _by_precision(*limits: float) -> dict[str, float]:
+    return dict(zip(_SIMILARITY, limits, strict=True))
+
 
 # The reason of each number is in docs/settings.md, "Default budgets".
 DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
@@ -118,6 +166,16 @@ DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
             "int8": 0.02,
             "fp8": 0.02,
         },
+        "top1_drop": _by_precision(0.001, 0.002, 0.005, 0.01, 0.02, 0.02),
+        "top5_drop": _by_precision(0.001, 0.002, 0.005, 0.01, 0.02, 0.02),
+        "top1_agreement": _by_precision(0.998, 0.99, 0.98, 0.95, 0.9, 0.9),
+        "embedding_cosine": _by_precision(0.9999, 0.9995, 0.999, 0.99, 0.95, 0.95),
+        "recall_at_k": _by_precision(0.99, 0.98, 0.97, 0.93, 0.85, 0.85),
+        "duplicate_agreement": _by_precision(0.99, 0.98, 0.97, 0.9, 0.8, 0.8),
+        "mask_iou": _by_precision(0.995, 0.99, 0.98, 0.95, 0.85, 0.85),
+        "miou_drop": _by_precision(0.001, 0.002, 0.005, 0.01, 0.02, 0.02),
+        "token_agreement": _by_precision(0.99, 0.98, 0.97, 0.95, 0.9, 0.9),
+        "wer_rise": _by_precision(0.002, 0.003, 0.005, 0.01, 0.02, 0.02),
         "p5": {"cpu": "+10%", "default": "+5%"},
         "p50": {"cpu": "+25%", "default": "+5%"},
         "memory_growth": {"default": "16 MiB"},

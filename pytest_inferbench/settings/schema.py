@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from pytest_inferbench.settings.budgets import Budget, Budgets, resolve
-from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.budgets import Budget, Budgets, output_budgets, resolve
+from pytest_inferbench.settings.metrics import METRICS, Metric
 from pytest_inferbench.settings.speedups import Speedup
 
 Count = Annotated[int, Meta(ge=1)]
 Names = Annotated[tuple[str, ...], Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Channels = tuple[float, float, float]
 
 
 # What is written with a unit or belongs to a folder is read by convert.py, which knows these types
@@ -26,6 +28,7 @@ Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare
 Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
 Sources = Annotated[dict[str, str], Meta(description="paths, made absolute, or URLs, by kind")]
 ModelPath = Annotated[Path, Meta(description="a path, made absolute, or a named model's name")]
+TaskName = Annotated[str, Meta(description="the name of a task, built in or registered")]
 Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
 
@@ -42,11 +45,32 @@ class QuantizationSettings(_Table, frozen=True, kw_only=True):
     trt: Literal["qdq", "calibrator"] = "qdq"
 
 
+class PreprocessSettings(_Table, frozen=True, kw_only=True):
+    """How images become inputs; what is not set is as `style` has it."""
+
+    style: Literal["imagenet", "clip", "squash", "letterbox"] = "imagenet"
+    resize: Count | None = None
+    mean: Channels | None = None
+    std: Channels | None = None
+    scale: Annotated[float, Meta(gt=0)] | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+
+
+class SpeechSettings(_Table, frozen=True, kw_only=True):
+    """How a speech model's decoder is driven."""
+
+    prompt: tuple[Annotated[int, Meta(ge=0)], ...] = ()
+    end: Annotated[int, Meta(ge=0)] | None = None
+    suppress: tuple[Annotated[int, Meta(ge=0)], ...] = ()
+    max_tokens: Count = 224
+    vocabulary: Path | None = None
+
+
 class ModelSettings(_Table, frozen=True, kw_only=True):
     """One model: its file, its task and its data."""
 
     path: ModelPath
-    task: Literal["detection", "tensors"]
+    task: TaskName
     data: Path | None = None
     calibration: Path | None = None
     sources: Sources = {}
@@ -54,6 +78,16 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
     calibration_samples: Count = 64
     shapes: dict[str, tuple[Count, ...]] = {}
     layout: Literal["auto", "yolov8", "yolov5", "end-to-end", "detr", "rt-detr"] = "auto"
+    output: str | None = None
+    pooling: Literal["none", "cls", "mean", "last"] = "none"
+    labels: Path | None = None
+    threshold: float | None = None
+    recall_at: Count = 10
+    preprocess: PreprocessSettings = PreprocessSettings()
+    speech: SpeechSettings = SpeechSettings()
+    options: dict[str, Any] = {}
+    rtol: NotNegative = 1e-3
+    atol: NotNegative = 1e-5
     backends: Names | None = None
     precisions: Names | None = None
     quantization: QuantizationSettings = QuantizationSettings()
@@ -118,6 +152,7 @@ class Settings(_Table, frozen=True, kw_only=True):
 
     Attributes:
         source: The file it came from, None for the defaults; no key of the file.
+        registered_metrics: Those of registered tasks; no key of the file.
     """
 
     models: dict[str, ModelSettings] = {}
@@ -130,13 +165,22 @@ class Settings(_Table, frozen=True, kw_only=True):
     cache: Path | None = None
     lock: Path | None = None
     source: Path | None = field(name="_source", default=None)
+    registered_metrics: dict[str, Metric] = field(name="_registered_metrics", default={})
 
     def budget(self, model: str, metric: str, precision: str, hardware: str) -> Budget | None:
         """Return the budget of a model's metric at a precision on a hardware, if it has one."""
-        settings = self.models[model]
-        if METRICS[metric].task not in (None, settings.task):
+        settings, registered = self.models[model], self.registered_metrics
+        known = registered.get(metric) or METRICS[metric]
+        if known.task not in (None, settings.task):
             return None
-        return resolve(settings.budgets.get(metric, {}), metric, precision, hardware)
+        rules = settings.budgets.get(metric, {})
+        return resolve(rules, metric, precision, hardware, registered)
+
+    def output_budgets(
+        self, model: str, metric: str, precision: str, hardware: str
+    ) -> dict[str, Budget | None]:
+        """Return a metric's budgets for one output alone, by output; None where it is off."""
+        return output_budgets(self.models[model].budgets, metric, precision, hardware)
 
     def speedups(self, model: str, backend: str, precision: str) -> tuple[Speedup, ...]:
         """Return how many times as fast as which others a model's cell must be."""

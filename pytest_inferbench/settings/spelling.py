@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Collection, Iterable
 
-LATER_TASKS = ("embedding", "classification", "speech", "segmentation")
 NOT_YET = "this version does not have it yet"
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -21,6 +21,7 @@ from pytest_inferbench.settings.convert import Converter, Problems
 from pytest_inferbench.settings.find import find
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.schema import ModelSettings, Settings
+from pytest_inferbench.settings.task_kinds import BUILT_IN
 
 FULL = """
 cache = "~/artifacts"
@@ -254,7 +255,7 @@ TENSORS = MODEL + 'task = "tensors"\n'
         (TENSORS + f"data = '{'x' * 5000}'", "models.m.data", "no such file"),
         (MODEL, "models.m.task", "required"),
         (MODEL + "task = 'detections'", "models.m.task", '"detection"'),
-        (MODEL + "task = 'speech'", "models.m.task", "does not have it yet"),
+        (MODEL + "task = 'tensor'", "models.m.task", '"tensors"'),
         (MODEL + "task = 5", "models.m.task", "`int`"),
         ("[models.m]\ntask = 'tensors'", "models.m.path", "required"),
         ("[models.m]\ntask = 'tensors'\npaht = 'x'", "models.m.paht", '"path"'),
@@ -423,7 +424,7 @@ def settings_or_problems(data) -> None:
     problems = Problems()
     settings = Converter(Path("nowhere"), problems).table(Settings, data)
     if settings is not None:
-        check(settings, CATALOG, problems)
+        check(settings, CATALOG, BUILT_IN, problems)
     assert settings is not None or problems.lines()
     assert all("\n" not in line for line in problems.lines())
 

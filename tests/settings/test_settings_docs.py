@@ -16,8 +16,10 @@ from pytest_inferbench.settings.schema import (
     LatencySettings,
     MatrixSettings,
     ModelSettings,
+    PreprocessSettings,
     QuantizationSettings,
     Settings,
+    SpeechSettings,
     WorkerSettings,
 )
 from pytest_inferbench.settings.units import positive
@@ -31,6 +33,8 @@ ROWS = [
 TABLES = (
     Settings,
     ModelSettings,
+    PreprocessSettings,
+    SpeechSettings,
     QuantizationSettings,
     MatrixSettings,
     EnvironmentSettings,
@@ -40,6 +44,8 @@ TABLES = (
 HEADINGS = {
     Settings: "## Top level",
     ModelSettings: "## `[models.NAME]`",
+    PreprocessSettings: "### `[models.NAME.preprocess]`",
+    SpeechSettings: "### `[models.NAME.speech]`",
     QuantizationSettings: "### `[models.NAME.quantization]`",
     MatrixSettings: "## `[matrix]`",
     EnvironmentSettings: "## `[environments.NAME]`",
