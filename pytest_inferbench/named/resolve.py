@@ -22,7 +22,8 @@ def why_absent(model: ModelSettings) -> str | None:
 
     Only what is known without running anything: an architecture may yet fail to be built.
     """
-    named = [parse_reference(place) for place in (model.path, *model.sources.values())]
+    places = (str(model.path), *model.sources.values())
+    named = [parse_reference(place) for place in places]
     trained = [each.name for each in named if each is not None and each.scheme == ZOO]
     if not trained:
         return None
