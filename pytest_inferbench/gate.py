@@ -25,6 +25,7 @@ from pytest_inferbench.environments import (
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
+from pytest_inferbench.named.resolve import why_absent
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.requirements import check_expression
@@ -130,6 +131,7 @@ class Gate:
                     model.backends or settings.matrix.backends,
                     model.precisions or settings.matrix.precisions,
                     frozenset(model.sources),
+                    why_absent(model),
                 )
                 for name, model in settings.models.items()
             ],
@@ -154,7 +156,13 @@ class Gate:
             on_this_host: Whether environments on other hosts are left out.
         """
         known = self.settings.models.get(model)
-        axes = ModelAxes(model, backends, precisions, frozenset(known.sources if known else ()))
+        axes = ModelAxes(
+            model,
+            backends,
+            precisions,
+            frozenset(known.sources if known else ()),
+            why_absent(known) if known else None,
+        )
         there = [
             facts for facts in self.environments.values() if facts.host is None or not on_this_host
         ]

@@ -82,12 +82,14 @@ class ModelAxes:
 
     Attributes:
         sources: What it has beside its ONNX file, such as "torch".
+        absent: Why the model itself is not here; None if it is.
     """
 
     name: str
     backends: Sequence[str]
     precisions: Sequence[str]
     sources: Collection[str] = ()
+    absent: str | None = None
 
 
 def build_matrix(
@@ -113,7 +115,9 @@ def build_matrix(
             hardware=place.hardware,
             environment=by_backend[backend].name,
             device=place.device,
-            cannot_run=place.reason or _unsupported(catalog[backend], precision, model),
+            cannot_run=place.reason
+            or model.absent
+            or _unsupported(catalog[backend], precision, model),
             extra_markers=catalog[backend].markers | device_marker(place.device),
         )
         for model in models

@@ -127,13 +127,7 @@ def decode(
     """
     layout = infer_layout(output.shape, classes) if layout == "auto" else layout
     table = _table(output, layout, classes, name)
-    bad = np.count_nonzero(~np.isfinite(table))
-    if bad:
-        raise InferbenchError(
-            "IB-511",
-            f"the detector's output for {name} has {bad} of {table.size} values NaN or infinite",
-            "try a wider precision, or exclude the layer that overflows",
-        )
+    check_finite(table, name)
     if layout == "end-to-end":
         return _decode_end_to_end(table, classes, confidence, name)
     scores = table[:, 4:] if layout == "yolov8" else table[:, 5:] * table[:, 4:5]
@@ -142,6 +136,17 @@ def decode(
     centres, half = table[anchors, 0:2], table[anchors, 2:4] / 2
     corners = np.concatenate([centres - half, centres + half], axis=1)
     return Boxes(corners, scores[anchors, labels], labels.astype(np.int64))
+
+
+def check_finite(table: npt.NDArray[Any], name: str) -> None:
+    """Refuse an output with a value that is NaN or infinite (IB-511)."""
+    bad = np.count_nonzero(~np.isfinite(table))
+    if bad:
+        raise InferbenchError(
+            "IB-511",
+            f"the detector's output for {name} has {bad} of {table.size} values NaN or infinite",
+            "try a wider precision, or exclude the layer that overflows",
+        )
 
 
 def _table(
@@ -256,6 +261,26 @@ def detect(
         InferbenchError: IB-510 to IB-512 as `decode` says, IB-513 if outputs, placements
             and images do not pair up.
     """
+    check_pairs(outputs, placements, image_ids)
+    chosen: list[Boxes] = []
+    without_area = 0
+    for output, image_id in zip(outputs, image_ids, strict=True):
+        read_as = infer_layout(output.shape, classes) if layout == "auto" else layout
+        candidates = decode(output, read_as, classes, confidence, name=f"image {image_id}")
+        with_area = solid(candidates)
+        without_area += len(candidates.scores) - len(with_area.scores)
+        chosen.append(_best(with_area, read_as, iou, max_detections))
+    return placed_on_images(chosen, placements, image_ids, without_area)
+
+
+def check_pairs(
+    outputs: Sequence[Any], placements: Sequence[Placed], image_ids: Sequence[int]
+) -> None:
+    """Check that there is one output and one placement for every image, each image once.
+
+    Raises:
+        InferbenchError: IB-513 if not.
+    """
     if len(set(image_ids)) != len(image_ids):
         raise InferbenchError("IB-513", "an image was run twice: its detections would count double")
     if not len(outputs) == len(placements) == len(image_ids):
@@ -263,18 +288,27 @@ def detect(
             "IB-513",
             f"{len(outputs)} outputs and {len(placements)} placements for {len(image_ids)} images",
         )
+
+
+def placed_on_images(
+    chosen: Sequence[Boxes],
+    placements: Sequence[Placed],
+    image_ids: Sequence[int],
+    without_area: int = 0,
+) -> Detections:
+    """Move the boxes of every image from the model's input onto the image.
+
+    Args:
+        chosen: What was found in each image, best first, in pixels of the input.
+        placements: Where each image lay in the input.
+        image_ids: What the annotations call each image.
+        without_area: How many were left out before; those that lie outside their image join them.
+    """
     found: list[Boxes] = []
-    without_area = 0
-    for output, placement, image_id in zip(outputs, placements, image_ids, strict=True):
-        chosen = infer_layout(output.shape, classes) if layout == "auto" else layout
-        candidates = decode(output, chosen, classes, confidence, name=f"image {image_id}")
-        solid = _solid(candidates)
-        best = _best(solid, chosen, iou, max_detections)
-        placed = best._replace(boxes_xyxy=np.asarray(placement.to_image(best.boxes_xyxy)))
-        inside = _solid(placed)
-        without_area += len(candidates.scores) - len(solid.scores)
-        without_area += len(placed.scores) - len(inside.scores)
-        found.append(inside)
+    for boxes, placement in zip(chosen, placements, strict=True):
+        placed = boxes._replace(boxes_xyxy=np.asarray(placement.to_image(boxes.boxes_xyxy)))
+        found.append(solid(placed))
+        without_area += len(placed.scores) - len(found[-1].scores)
     return Detections(
         images=tuple(image_ids),
         image_ids=np.repeat(np.array(image_ids, np.int64), [len(b.scores) for b in found]),
@@ -285,7 +319,7 @@ def detect(
     )
 
 
-def _solid(boxes: Boxes) -> Boxes:
+def solid(boxes: Boxes) -> Boxes:
     """Leave out what is empty or inside out: it can match no object, nor suppress one."""
     x1, y1, x2, y2 = boxes.boxes_xyxy.T
     return boxes.take((x2 > x1) & (y2 > y1))

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.backends.registry import LIKE, circle_of
+from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.onnx_cases import MODEL as ONNX_CASES
 from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
@@ -85,10 +86,10 @@ def _check_model(
 ) -> None:
     _check_axis(f"{key}.backends", model.backends or (), "backend", known_backends, problems)
     _check_axis(f"{key}.precisions", model.precisions or (), "precision", PRECISIONS, problems)
-    _check_file(f"{key}.path", model.path, problems)
+    _check_model_path(f"{key}.path", model.path, problems)
     for kind, place in model.sources.items():
         if "://" not in place:
-            _check_file(dotted(*key.split("."), "sources", kind), Path(place), problems)
+            _check_model_path(dotted(*key.split("."), "sources", kind), Path(place), problems)
     for speedup in model.budgets.speedups:
         for backend, precision in (speedup.candidate, speedup.partner):
             if backend not in known_backends:
@@ -139,6 +140,17 @@ def _check_task(
             problems.add(
                 f"{key}.budgets.{metric}", f'only task "{task}" has it, this one is "{model.task}"'
             )
+
+
+def _check_model_path(key: str, path: Path, problems: Problems) -> None:
+    reference = parse_reference(path)
+    if reference is None:
+        _check_file(key, path, problems)
+        return
+    from pytest_inferbench.named.catalog import fault_of
+
+    if fault := fault_of(reference):
+        problems.add(key, fault)
 
 
 def _check_speech(key: str, model: ModelSettings, problems: Problems) -> None:

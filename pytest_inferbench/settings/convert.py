@@ -15,11 +15,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.schema import (
     Interpreter,
     Mebibytes,
+    ModelPath,
     Pin,
     Seconds,
     Sources,
@@ -70,6 +72,7 @@ class Converter:
             Seconds: lambda value: positive(value, "s"),
             Mebibytes: lambda value: positive(value, "MiB"),
             Path: self._path,
+            ModelPath: self._model_path,
             Interpreter: self._interpreter,
             Sources: self._sources,
             Pin: _pin,
@@ -138,11 +141,16 @@ class Converter:
         except RuntimeError as error:  # ~someone who is not known here
             raise ValueError(f"{value!r:.60}: {error}") from error
 
+    def _model_path(self, value: Any) -> Path:
+        path = self._path(value)
+        return path if parse_reference(value) is None else Path(value)
+
     def _sources(self, value: Any) -> dict[str, str]:
         if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
             raise ValueError(f"expected a table of paths and URLs, got {value!r:.60}")
         return {
-            kind: each if "://" in each else str(self._path(each)) for kind, each in value.items()
+            kind: each if "://" in each else str(self._model_path(each))
+            for kind, each in value.items()
         }
 
     def _task(self, value: Any) -> str:

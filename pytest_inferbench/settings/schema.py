@@ -28,6 +28,7 @@ Seconds = Annotated[float, Meta(description='a duration: "1 s", "500 ms" or bare
 Mebibytes = Annotated[float, Meta(description='memory: "8 GiB", "200 MiB" or bare MiB')]
 Sources = Annotated[dict[str, str], Meta(description="paths, made absolute, or URLs, by kind")]
 Pin = Annotated[str, Meta(description='CPUs as "0,1", written [0, 1]; or "auto"')]
+ModelPath = Annotated[Path, Meta(description="a path, made absolute, or a named model's name")]
 TaskName = Annotated[str, Meta(description="the name of a task, built in or registered")]
 Interpreter = Annotated[str, Meta(description="a path, made absolute, or a bare name on PATH")]
 
@@ -71,7 +72,7 @@ class SpeechSettings(_Table, frozen=True, kw_only=True):
 class ModelSettings(_Table, frozen=True, kw_only=True):
     """One model: its file, its task and its data."""
 
-    path: Path
+    path: ModelPath
     task: TaskName
     data: Path | None = None
     calibration: Path | None = None
@@ -79,7 +80,7 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
     samples: Count | None = None
     calibration_samples: Count = 64
     shapes: dict[str, tuple[Count, ...]] = {}
-    layout: Literal["auto", "yolov8", "yolov5", "end-to-end"] = "auto"
+    layout: Literal["auto", "yolov8", "yolov5", "end-to-end", "detr", "rt-detr"] = "auto"
     output: str | None = None
     pooling: Literal["none", "cls", "mean", "last"] = "none"
     labels: Path | None = None

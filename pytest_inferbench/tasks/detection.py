@@ -45,13 +45,35 @@ class DetectionTask(Task):
 
     def postprocess(self, outputs: Sequence[Sample]) -> Detections:
         """Decode one output mapping for every image."""
+        from pytest_inferbench.accuracy import detr
         from pytest_inferbench.accuracy.detection import detect
 
+        images = [image.id for image in self._truth.images]
+        shapes = {spec.name: spec.shape for spec in self.facts.outputs}
+        pair = detr.names_of(shapes) if self.model.layout in ("auto", *detr.LAYOUTS) else None
+        if pair is not None:
+            logits, boxes = ([sample[name] for sample in outputs] for name in pair)
+            return detr.detect(
+                logits,
+                boxes,
+                self._placements,
+                images,
+                input_size=self._size,
+                category_ids=[category.id for category in self._truth.categories],
+                layout=self.model.layout,
+            )
+        if self.model.layout in detr.LAYOUTS:
+            raise InferbenchError(
+                "IB-547",
+                f"models.{self.name} has the outputs {shapes}: layout {self.model.layout!r} needs"
+                " two, the logits and the boxes",
+                "The boxes have 4 columns, or `box` in their name.",
+            )
         output = self.facts.outputs[0].name
         return detect(
             [sample[output] for sample in outputs],
             self._placements,
-            [image.id for image in self._truth.images],
+            images,
             classes=len(self._truth.categories),
             layout=self.model.layout,
         )

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.named.resolve import resolved
 from pytest_inferbench.settings.metrics import METRICS, Metric
 from pytest_inferbench.settings.task_kinds import BUILT_IN, REGISTERED, TaskKind
 from pytest_inferbench.tasks.base import Task
@@ -146,4 +147,4 @@ def make_task(
     if kind is None:
         module, _, attribute = _CLASSES[model.task].partition(":")
         kind = getattr(importlib.import_module(f"pytest_inferbench.tasks.{module}"), attribute)
-    return kind(name, model, cache, say)
+    return kind(name, resolved(model, cache, say), cache, say)
