@@ -17,6 +17,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.launches import Launch, launch_once, valid
 
 if TYPE_CHECKING:
+    from pytest_inferbench.bisect import Located
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
@@ -123,6 +124,13 @@ class CellRun:
         if self._beside is None:
             self._beside = CellRun(self.gate, reference_cell(self.gate, self.cell.model))
         return self._beside.infer(sample)
+
+    @cached_property
+    def located(self) -> Located:
+        """The layer that makes the cell diverge from the reference, looked for once."""
+        from pytest_inferbench.bisect import located
+
+        return located(self)
 
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.

@@ -43,6 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cache.add_argument("--settings", type=Path, help="settings file (default: the one here)")
     cache.set_defaults(run=_cache)
 
+    bisect = commands.add_parser(
+        "bisect",
+        help="the first layer at which one ONNX file diverges from another",
+        epilog="example: inferbench bisect model.onnx model-int8.onnx",
+    )
+    bisect.add_argument("reference", type=Path, help="the file to compare with")
+    bisect.add_argument("candidate", type=Path, help="the file that may be wrong")
+    bisect.add_argument("--backend", default="ort-cpu", help="runs the candidate (%(default)s)")
+    bisect.add_argument("--precision", default="fp32", help="what it is asked for (%(default)s)")
+    bisect.add_argument("--data", type=Path, metavar="FOLDER", help="tensors (default: random)")
+    bisect.add_argument("--samples", type=int, default=2, help="how many of them (%(default)s)")
+    bisect.add_argument(
+        "--shape", action="append", default=[], metavar="INPUT=1,3,640,640", help="a dynamic input"
+    )
+    bisect.add_argument(
+        "--tolerance", type=float, default=0.01, help="relative L2 error (%(default)s)"
+    )
+    bisect.add_argument("--json", type=Path, help="write the whole curve there")
+    bisect.add_argument("--settings", type=Path, help="settings file (default: the one here)")
+    bisect.set_defaults(run=_bisect)
+
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -94,6 +115,25 @@ def _cache(options: argparse.Namespace) -> int:
         built = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.built_at))
         print(f"  {entry.key[:12]}  {entry.size_bytes / 2**20:8.1f} MiB  {built}  {what}")
     return 0
+
+
+def _bisect(options: argparse.Namespace) -> int:
+    from pytest_inferbench.bisect import Question, compare_files, parse_shapes
+    from pytest_inferbench.gate import Gate
+
+    gate = Gate.from_folder(Path.cwd(), options.settings)
+    gate.say = lambda line: print(line, file=sys.stderr)
+    question = Question(
+        backend=options.backend,
+        precision=options.precision,
+        data=options.data,
+        samples=options.samples,
+        shapes=parse_shapes(options.shape),
+        tolerance=options.tolerance,
+    )
+    text, agrees = compare_files(gate, options.reference, options.candidate, question, options.json)
+    print(text)
+    return 0 if agrees else 1
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         pytest.skip(f"[IB-616] {cell}: no budget applies to {handle.kind}: it was measured only")
     verdict = worst([judgement.verdict for judgement in judgements])
     if verdict is Verdict.REGRESSED:
-        pytest.fail(failure(cell, judgements, handle.context()), pytrace=False)
+        context = dict(handle.context())
+        if (found := handle.located()) is not None:
+            context |= found.context
+            item.stash[PAYLOAD]["divergence"] = dict(found.fields)
+        pytest.fail(failure(cell, judgements, context), pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))
 

@@ -64,6 +64,7 @@ class Options:
     json_path: Path | None = None
     coverage_path: Path | None = None
     in_process: bool = False
+    bisect: bool = False
     environments: tuple[EnvironmentFacts, ...] = ()
 
 
@@ -187,6 +188,7 @@ class Gate:
             json_path=path_of("inferbench_json"),
             coverage_path=path_of("inferbench_coverage"),
             in_process=config.getoption("inferbench_in_process"),
+            bisect=config.getoption("inferbench_bisect"),
             environments=facts_sent(getattr(config, "workerinput", {})),
         )
         for text in options.require:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.accuracy.drop import Drop
     from pytest_inferbench.accuracy.similarity import Null, OutputSimilarity, Spread
     from pytest_inferbench.accuracy.similarity import Similarity as Comparison
+    from pytest_inferbench.bisect import Located
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.settings.budgets import Budget
 
@@ -48,12 +49,24 @@ class Handle:
         """What a failure message should say beside the figures: label -> text."""
         return {}
 
+    def located(self) -> Located | None:
+        """The layer that is at fault, where that was asked for and can be told of such figures."""
+        return None
+
     def _budget(self, metric: str) -> Budget | None:
         cell = self._run.cell
         return self._run.gate.settings.budget(cell.model, metric, cell.precision, cell.hardware)
 
 
-class Similarity(Handle):
+class OutputsHandle(Handle):
+    """What is judged by the cell's outputs, so that the layer behind a failure can be found."""
+
+    def located(self) -> Located | None:
+        """The layer that makes the outputs diverge from the reference's."""
+        return self._run.located if self._run.gate.options.bisect else None
+
+
+class Similarity(OutputsHandle):
     """How close the cell's outputs are to the fp32 reference's."""
 
     kind = "similarity"
@@ -149,7 +162,7 @@ class Similarity(Handle):
         return figures
 
 
-class Detections(Handle):
+class Detections(OutputsHandle):
     """What the cell detects, scored against the ground truth."""
 
     kind = "detection"

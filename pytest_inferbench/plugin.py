@@ -70,6 +70,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
     )
     group.addoption(
+        "--inferbench-bisect",
+        action="store_true",
+        help="name the first layer that diverges when an accuracy test fails",
+    )
+    group.addoption(
         "--inferbench-in-process",
         action="store_true",
         help="run backends in the pytest process, for a debugger; nothing is isolated then",

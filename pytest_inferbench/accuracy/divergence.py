@@ -1,0 +1,332 @@
+"""Where two graphs diverge: takes tensors in the order of the graph, gives the layer that did it.
+
+Two readings are taken of every tensor that both graphs have. Its *error* is what arrives there when
+the candidate runs by itself: the relative L2 distance to the reference, which unlike a cosine sees
+a wrong scale. Its *own* error is what its layer adds when it is given the reference's inputs. Errors
+grow, shrink and cancel over the depth (a softmax forgives an offset, a normalisation a scale), so
+nothing here searches by halves. The layer to name is one whose own error stands out among all, and
+which matters: putting the reference's values in its place changes the outputs, or a path of tensors
+beyond tolerance leads from it to an output. Pure: knows neither graphs' formats nor workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+State = Literal["", "non-finite", "shape", "failed"]
+Kind = Literal["agrees", "recovers", "non-finite", "layer", "spread", "together", "unknown"]
+
+STANDS_OUT = 4.0  # times the median layer's own error
+_NEAR_THE_TOP = 0.25  # of the largest own error: where several stand out, all of these do
+_HARMLESS = 0.95  # of the outputs' error is left when the layer is put right
+_DECISIVE = 0.5  # of it is left
+_MASK = 1e30  # larger values stand for infinity, as in the masks of attention
+_MASKED = 1e4  # what is left of them in fp16
+_FEW = 0.1  # of the layers: where no more have an error of their own, the others are exact
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Point:
+    """A tensor that the candidate has and that means a tensor of the reference.
+
+    Attributes:
+        tensor: Its name in the candidate.
+        reference: The tensor of the reference that it is compared with.
+        node: The layer of the reference that makes it: of those since its parents, the first with
+            weights, else the last.
+        op: That layer's type.
+        depth: The place of the node that gives `reference` in the reference's order, from 1.
+        parents: The points that it is computed from, by their places in the order.
+        covers: Every node of the reference since the parents, by name.
+        dtype: Its type in the candidate, by numpy's name; empty where not known.
+        quantized: Whether it is what was left of `reference` after quantization.
+    """
+
+    tensor: str
+    reference: str
+    node: str
+    op: str
+    depth: int
+    parents: tuple[int, ...] = ()
+    covers: tuple[str, ...] = ()
+    dtype: str = "float32"
+    quantized: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was measured at a point.
+
+    Attributes:
+        error: The relative L2 distance to the reference; None where it was not measured.
+        own: The same with the reference's inputs; None where it was not measured.
+        state: Why there is no finite error.
+    """
+
+    error: float | None = None
+    own: float | None = None
+    state: State = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The readings of all points in topological order.
+
+    Attributes:
+        points: The points.
+        readings: One for each.
+        outputs: The places of the points that are outputs of the model.
+        tolerance: The error from which on a tensor is beyond tolerance.
+    """
+
+    points: tuple[Point, ...]
+    readings: tuple[Reading, ...]
+    outputs: tuple[int, ...]
+    tolerance: float
+
+    @cached_property
+    def beyond(self) -> frozenset[int]:
+        """The points beyond tolerance."""
+        return frozenset(
+            i
+            for i, r in enumerate(self.readings)
+            if r.error is not None and r.error > self.tolerance
+        )
+
+    @cached_property
+    def broken(self) -> frozenset[int]:
+        """The points that are not finite where the reference is."""
+        return frozenset(i for i, r in enumerate(self.readings) if r.state == "non-finite")
+
+    @property
+    def final_error(self) -> float:
+        """The largest error of an output; NaN where none was measured."""
+        errors = [self.readings[i].error for i in self.outputs]
+        return max((e for e in errors if e is not None), default=math.nan)
+
+    @cached_property
+    def leading_out(self) -> frozenset[int]:
+        """The points beyond tolerance from which such points alone lead to an output."""
+        return self._connected(self.beyond)
+
+    @cached_property
+    def upstream(self) -> frozenset[int]:
+        """The points that some output beyond tolerance is computed from, itself included."""
+        wrong = [i for i in self.outputs if i in self.beyond] or list(self.outputs)
+        return self._ancestors(wrong, lambda _: True)
+
+    @cached_property
+    def typical_own(self) -> float:
+        """The median own error of the layers that have any; 0 where nearly all have none.
+
+        Many layers only move values, and have no error whatever the rest does.
+        """
+        owns = [r.own for r in self.readings if r.own is not None]
+        some = [own for own in owns if own]
+        return median(some) if len(some) > _FEW * len(owns) else 0.0
+
+    @property
+    def has_own(self) -> bool:
+        """Whether any own error was measured."""
+        return any(r.own is not None for r in self.readings)
+
+    def sources(self, of: frozenset[int]) -> list[int]:
+        """Return where points of a set that lead to an output begin: none of their parents is in it."""
+        return sorted(i for i in self._connected(of) if not of.intersection(self.points[i].parents))
+
+    def _connected(self, of: frozenset[int]) -> frozenset[int]:
+        return self._ancestors([i for i in self.outputs if i in of], of.__contains__)
+
+    def _ancestors(self, starts: Sequence[int], follows: Callable[[int], bool]) -> frozenset[int]:
+        found, waiting = set(starts), list(starts)
+        while waiting:
+            for parent in self.points[waiting.pop()].parents:
+                if parent not in found and follows(parent):
+                    found.add(parent)
+                    waiting.append(parent)
+        return frozenset(found)
+
+    def as_rows(self) -> list[list[Any]]:
+        """Return depth, tensor, node, op, error and own error of each point, as plain types."""
+        return [
+            [p.depth, p.tensor, p.node, p.op, _rounded(r.error), _rounded(r.own)]
+            for p, r in zip(self.points, self.readings, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where two graphs diverge.
+
+    Attributes:
+        kind: ``layer``: one layer, or the first of a few, makes it; ``spread``: no layer stands
+            out; ``non-finite``: a value that is finite in the reference is not; ``together``:
+            every layer by itself is right; ``recovers``: tensors inside differ and the outputs do
+            not; ``agrees``: nothing is beyond tolerance; ``unknown``: too little was measured.
+        culprit: The point to name.
+        first_beyond: The first point beyond tolerance that leads to an output, else the first one.
+        others: Further points to look at, the most suspicious first.
+        effects: The outputs' error with the reference's values put in at a point.
+        confirmed: Whether that at the culprit leaves less than half of the error.
+    """
+
+    kind: Kind
+    culprit: int | None = None
+    first_beyond: int | None = None
+    others: tuple[int, ...] = ()
+    effects: Mapping[int, float] = field(default_factory=dict)
+
+    def confirmed(self, curve: Curve) -> bool:
+        """Whether putting the culprit right leaves less than half of the outputs' error."""
+        effect = self.effects.get(-1 if self.culprit is None else self.culprit)
+        return effect is not None and _left(effect, curve.final_error) <= _DECISIVE
+
+
+def relative_error(reference: Sequence[Array], candidate: Sequence[Array]) -> tuple[float, State]:
+    """Return the relative L2 distance of the worst sample, and why it is infinite where it is.
+
+    A sample's distance is taken relative to its own length, or to the samples' mean length where
+    that is greater, so that one near zero does not decide. Where the reference is infinite, NaN or
+    beyond 1e30, as masks are, the candidate may be infinite or large.
+    """
+    distances, lengths, sizes = [], [], []
+    for r, c in zip(reference, candidate, strict=True):
+        if np.shape(r) != np.shape(c):
+            return math.inf, "shape"
+        sums = _distance(np.asarray(r).ravel(), np.asarray(c).ravel())
+        if sums is None:
+            return math.inf, "non-finite"
+        distances.append(sums[0])
+        lengths.append(sums[1])
+        sizes.append(np.size(r))
+    mean = sum(lengths) / len(lengths)
+    if mean == 0:  # nothing to be relative to: a thousandth an element is counted as 1
+        return max(
+            math.sqrt(d / max(n, 1)) for d, n in zip(distances, sizes, strict=True)
+        ) * 1e3, ""
+    return max(math.sqrt(d / max(own, mean)) for d, own in zip(distances, lengths, strict=True)), ""
+
+
+def _distance(reference: Array, candidate: Array) -> tuple[float, float] | None:
+    """Return the squared distance and the reference's squared length; None if it is not finite."""
+    distance = length = 0.0
+    for start in range(0, reference.size, _BLOCK):
+        r = reference[start : start + _BLOCK].astype(np.float64)
+        c = candidate[start : start + _BLOCK].astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            masked = ~(np.abs(r) < _MASK)
+            same = np.isnan(r) | ~(np.abs(c) < _MASKED)
+        r, c = np.where(masked, 0.0, r), np.where(masked & same, 0.0, c)
+        if not np.isfinite(c).all():
+            return None
+        with np.errstate(over="ignore"):
+            distance += float(np.square(c - r).sum())
+        length += float(np.square(r).sum())
+    return distance, length
+
+
+def tolerance_for(cosine: float, final_error: float, floor: float) -> float:
+    """Return the error from which on a tensor is beyond tolerance.
+
+    A vector with an error of relative length e, at right angles to it, has the cosine
+    1/sqrt(1 + e^2); that is the error that the budget allows. A failed test may have failed by
+    something that this does not see, so half of the outputs' error is enough.
+
+    Args:
+        cosine: The budget.
+        final_error: Of the outputs, of the test that failed.
+        floor: What rounding makes of it at this precision.
+    """
+    allowed = math.sqrt(max(0.0, 1 / cosine**2 - 1))
+    return max(floor, min(allowed, final_error / 2))
+
+
+def next_trial(curve: Curve, effects: Mapping[int, float]) -> int | None:
+    """Return the point at which the reference's values should be put in next, if any is open.
+
+    Args:
+        curve: What was measured.
+        effects: The outputs' error, by point, of the trials so far.
+    """
+    if curve.final_error <= curve.tolerance:
+        return None
+    lead, _ = _lead(curve, effects)
+    return None if lead is None or lead in effects else lead
+
+
+def conclude(curve: Curve, effects: Mapping[int, float]) -> Finding:
+    """Return where the candidate diverges.
+
+    Args:
+        curve: What was measured.
+        effects: The outputs' error, by point, with the reference's values put in there.
+    """
+    effects = dict(effects)
+    first = min(curve.leading_out or curve.beyond, default=None)
+    if not curve.beyond:
+        return Finding("agrees" if not math.isnan(curve.final_error) else "unknown")
+    if not math.isnan(curve.final_error) and curve.final_error <= curve.tolerance:
+        worst = max(curve.beyond, key=lambda i: (curve.readings[i].own or 0.0, -i))
+        return Finding("recovers", worst, first)
+    broken = curve.sources(curve.broken)
+    if broken:
+        return Finding("non-finite", broken[0], first, tuple(broken[1:]), effects)
+    lead, others = _lead(curve, effects)
+    if lead is None:
+        walked = curve.sources(curve.beyond) or sorted(curve.beyond)
+        kind: Kind = "together" if curve.has_own else "layer"
+        return Finding(kind, walked[0], first, tuple(walked[1:]), effects)
+    own = curve.readings[lead].own or 0.0
+    found = Finding("layer", lead, first, others, effects)
+    if found.confirmed(curve):
+        return found
+    if own < min(curve.tolerance, curve.final_error) / 10 and lead in effects:
+        walked = curve.sources(curve.beyond) or [lead]
+        return Finding("together", walked[0], first, (), effects)
+    stands_out = own >= STANDS_OUT * curve.typical_own
+    return found if stands_out else Finding("spread", lead, first, others, effects)
+
+
+def _lead(curve: Curve, effects: Mapping[int, float]) -> tuple[int | None, tuple[int, ...]]:
+    """Return the most suspicious point by its own error, and others like it, the worst first."""
+    live = {
+        i: own
+        for i in curve.upstream
+        if (own := curve.readings[i].own) and not _is_harmless(curve, i, effects)
+    }
+    if not live:
+        return None, ()
+    by_own = sorted(live, key=lambda i: (-live[i], i))
+    top = live[by_own[0]]
+    if top < STANDS_OUT * curve.typical_own:
+        return by_own[0], tuple(by_own[1:4])
+    least = max(_NEAR_THE_TOP * top, STANDS_OUT * curve.typical_own)
+    standing_out = [i for i in by_own if live[i] >= least]
+    lead = min(standing_out)
+    return lead, tuple(i for i in standing_out if i != lead)[:4]
+
+
+def _is_harmless(curve: Curve, index: int, effects: Mapping[int, float]) -> bool:
+    if index not in effects or index in curve.leading_out:
+        return False
+    return _left(effects[index], curve.final_error) >= _HARMLESS
+
+
+def _left(effect: float, before: float) -> float:
+    if math.isinf(before):
+        return 1.0 if math.isinf(effect) else 0.0
+    return effect / before if before else 1.0
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or not math.isfinite(value) else float(f"{value:.4g}")
