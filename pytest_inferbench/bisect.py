@@ -1,7 +1,7 @@
 """Binds the search for a layer to cells and to files: takes either, gives what a message says.
 
-Takes a cell's run after a failed accuracy test, or two ONNX files and the name of a backend. Chooses
-samples and tolerance and starts the workers; the search itself is `bisection.py`.
+Chooses samples and a tolerance for a cell whose accuracy test failed, or for two ONNX files, and
+starts the workers; the search itself is `bisection.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.tasks import Sample
 
-ROUNDING = {"fp32": 1e-4, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2, "int8": 2e-2, "fp8": 5e-2}
-"""The relative error that is never called beyond tolerance, by precision."""
+_ROUNDING = 1e-5  # the relative error that is never called beyond tolerance
 
 _GRAPHS = (".onnx", ".xml")
 _EXPOSED = "pytest_inferbench.artifacts.recipes_exposed"
@@ -66,7 +65,7 @@ def of_cell(run: CellRun) -> Divergence:
             cannot; IB-564 they have nothing in common.
     """
     from pytest_inferbench.accuracy.divergence import tolerance_for
-    from pytest_inferbench.artifacts.expose import Outline
+    from pytest_inferbench.artifacts.outline import Outline
     from pytest_inferbench.candidates import Candidate, IrCandidate, OnnxCandidate
     from pytest_inferbench.provision import build_fields, graph_of, reference_cell
 
@@ -110,9 +109,7 @@ def of_cell(run: CellRun) -> Divergence:
         )
         budget = gate.settings.budget(cell.model, "cosine", cell.precision, cell.hardware)
         cosine = 0.99 if budget is None else budget.limit
-        return bisection.run(
-            lambda error: tolerance_for(cosine, error, ROUNDING[cell.precision]), _told(run)
-        )
+        return bisection.run(lambda error: tolerance_for(cosine, error, _ROUNDING), _told(run))
 
 
 @dataclass(frozen=True)
@@ -146,8 +143,8 @@ def of_files(gate: Gate, reference: Path, candidate: Path, question: Question) -
             or the reference cannot be run.
     """
     from pytest_inferbench.accuracy.data import load_tensor_inputs, random_inputs
-    from pytest_inferbench.artifacts.expose import Outline
     from pytest_inferbench.artifacts.inspect import inspect
+    from pytest_inferbench.artifacts.outline import Outline
     from pytest_inferbench.candidates import OnnxCandidate
     from pytest_inferbench.provision import reference_cell
 

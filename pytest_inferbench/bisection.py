@@ -1,4 +1,4 @@
-"""Finds the layer that diverges: takes a cell whose test failed, or two files, gives a `Divergence`.
+"""Finds the layer that diverges: takes a candidate and its reference, gives a `Divergence`.
 
 The candidate is what the cell runs, as near to the end of its making as its inside can be laid
 open: an ONNX graph, an OpenVINO IR, or the graph that an engine is built of (which is then built
@@ -14,15 +14,17 @@ worst of the failed test first:
    layer adds by itself.
 
 Every slice is run, not a search by halves: errors do not grow monotonically, and one pass over the
-whole graph costs no more than opening it three times. What stands out is then put right: the
-reference's value in its place, the rest of the candidate behind it, and the outputs' error looked
-at. `accuracy/divergence.py` judges.
+whole graph costs no more than opening it three times. What stands out is then tried: the rest of
+the candidate behind a layer is given what the reference has there, and what the layer makes of the
+reference's inputs; the outputs' errors tell what that layer does by itself.
+`accuracy/divergence.py` judges.
 
 An open tensor may keep a runtime from fusing layers, and so change what is looked at. So the
 model's own outputs stay among those of every slice, and what they then differ by is compared with
-what the test saw; where it is another, the report says so. A worker that dies on a slice is
-replaced and the slice halved, down to the tensor that cannot be looked at. Integers, sequences and
-the inside of loops and branches are not compared; a loop is one layer.
+what it is with nothing open. A slice that changes it is halved, down to the tensor that does, and
+that one is left out; so is one that a worker dies on, which is then replaced. Where too much would
+have to be halved, what was seen stands, and the report says that it may not be the truth. Integers,
+sequences and the inside of loops and branches are not compared; a loop is one layer.
 """
 
 from __future__ import annotations
@@ -30,13 +32,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
-    from pytest_inferbench.accuracy.divergence import Curve, Finding, Point
+    from pytest_inferbench.accuracy.divergence import Curve, Effect, Finding
     from pytest_inferbench.candidates import Candidate, OnnxCandidate
     from pytest_inferbench.tasks import Array, Sample
 
@@ -131,6 +132,8 @@ class Bisection:
             tolerance_for: Gives the tolerance for an error of the outputs.
             progress: Is told what is being done.
         """
+        if math.isnan(self._seen_error):
+            self._seen_error = self._error_with_nothing_open()
         slices = list(self._slices())
         for number, indices in enumerate(slices, 1):
             progress(f"slice {number} of {len(slices)}")
@@ -141,12 +144,22 @@ class Bisection:
         )
         return self._concluded(curve, len(slices), progress)
 
+    def _error_with_nothing_open(self) -> float:
+        values = self._reference_values([])
+        try:
+            found = self._candidate.values([], self._samples)
+        except InferbenchError:  # it is tried again, and told, with the first slice
+            return math.nan
+        outputs = [i for i in self._outputs if self.points[i].tensor in found[0]]
+        expected = {i: values[self.points[i].reference] for i in outputs}
+        return self._worst(outputs, expected, found) if outputs else math.nan
+
     def _concluded(self, curve: Curve, slices: int, progress: Say) -> Divergence:
         from pytest_inferbench.accuracy.divergence import conclude, next_trial
 
-        effects: dict[int, float] = {}
+        effects: dict[int, Effect] = {}
         while len(effects) < _MOST_TRIALS and (index := next_trial(curve, effects)) is not None:
-            progress(f"put {self.points[index].tensor} right")
+            progress(f"trying {self.points[index].node}")
             effects[index] = self._effect_of(index)
         return Divergence(
             conclude(curve, effects),
@@ -219,16 +232,20 @@ class Bisection:
         from pytest_inferbench.accuracy.divergence import relative_error
 
         found = self._candidate.values([self.points[i].tensor for i in indices], self._samples)
+        outputs = [i for i in self._outputs if self.points[i].tensor in found[0]]
+        expected = {i: values[self.points[i].reference] for i in outputs}
+        final = self._worst(outputs, expected, found) if outputs else math.nan
+        if _differs(final, self._seen_error) and self._read.tries < _MOST_FAILURES:
+            raise InferbenchError(
+                "IB-567",
+                f"laying it open changes the outputs' error from {self._seen_error:.3g} to"
+                f" {final:.3g}",
+            )
         for i in indices:
             got = _of(found, self.points[i].tensor)
             if got[0].dtype.kind == "f":
                 self._read.errors[i] = relative_error(values[self.points[i].reference], got)
-        finals = [
-            relative_error(values[point.reference], _of(found, point.tensor))[0]
-            for point in map(self.points.__getitem__, self._outputs)
-            if point.tensor in found[0]
-        ]
-        self._read.final_errors.append(max(finals, default=math.nan))
+        self._read.final_errors.append(final)
 
     def _own_errors(self, indices: Sequence[int], values: Mapping[str, Sequence[Array]]) -> None:
         from pytest_inferbench.accuracy.divergence import relative_error
@@ -252,27 +269,44 @@ class Bisection:
                 0
             ]
 
-    def _effect_of(self, index: int) -> float:
-        """Return the outputs' error when the reference's values are put in at a point."""
-        from pytest_inferbench.accuracy.divergence import relative_error
+    def _effect_of(self, index: int) -> Effect:
+        """Return what a layer does to the outputs, all before it being right."""
+        from pytest_inferbench.accuracy.divergence import Effect
 
-        others = [i for i in self._outputs if i != index]
+        point, others = self.points[index], [i for i in self._outputs if i != index]
         if not others:
-            return 0.0
-        point = self.points[index]
+            return Effect(0.0, self._read.owns.get(index, math.nan))
         if not self._candidate.can_be_given(point.tensor):
-            return math.nan
+            return Effect(math.nan, math.nan)
         values = self._reference_values([index])
+        right = values[point.reference]
+        given = {self.points[j].tensor: values[self.points[j].reference] for j in point.parents}
         names = [self.points[i].tensor for i in others]
+        count = len(self._samples)
         try:
+            made = self._candidate.values_given([point.tensor], given, self._samples)
+            wrong = _of(made, point.tensor)
             found = self._candidate.values_given(
-                names, {point.tensor: values[point.reference]}, self._samples
+                names, {point.tensor: [*right, *wrong]}, [*self._samples, *self._samples]
             )
         except InferbenchError:
-            return math.nan
+            return Effect(math.nan, math.nan)
+        expected = {i: values[self.points[i].reference] for i in others}
+        return Effect(
+            self._worst(others, expected, found[:count]),
+            self._worst(others, expected, found[count:]),
+        )
+
+    def _worst(
+        self,
+        indices: Sequence[int],
+        expected: Mapping[int, Sequence[Array]],
+        found: Sequence[Mapping[str, Array]],
+    ) -> float:
+        from pytest_inferbench.accuracy.divergence import relative_error
+
         return max(
-            relative_error(values[self.points[i].reference], _of(found, self.points[i].tensor))[0]
-            for i in others
+            relative_error(expected[i], _of(found, self.points[i].tensor))[0] for i in indices
         )
 
     def _curve(self, tolerance: float) -> Curve:
@@ -293,8 +327,8 @@ class Bisection:
 
     def _notes(self) -> Iterator[str]:
         seen, finals = self._seen_error, self._read.final_errors
-        changed = [e for e in finals if not math.isnan(e) and _differs(e, seen)]
-        if changed and not math.isnan(seen):
+        changed = [error for error in finals if _differs(error, seen)]
+        if changed:
             yield (
                 f"laying tensors open changed the outputs' error from {seen:.3g} to"
                 f" {min(changed):.3g}: the backend fuses layers otherwise, and the fault may lie in"
@@ -305,6 +339,8 @@ class Bisection:
 
 
 def _differs(error: float, seen: float) -> bool:
+    if math.isnan(error) or math.isnan(seen):
+        return False
     if math.isinf(error) or math.isinf(seen):
         return error != seen
     return max(error, seen) > 1e-6 and not seen / _CHANGED <= error <= seen * _CHANGED

@@ -12,14 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_inferbench.artifacts.expose import (
-    Graph,
-    Outline,
-    fed,
-    points,
-    write_cut,
-    write_exposed,
-)
+from pytest_inferbench.artifacts.expose import fed, write_cut, write_exposed
+from pytest_inferbench.artifacts.graph_facts import words
+from pytest_inferbench.artifacts.outline import Graph, Outline, points
 from pytest_inferbench.bench import narrowed
 
 if TYPE_CHECKING:
@@ -28,6 +23,11 @@ if TYPE_CHECKING:
     from pytest_inferbench.tasks import Array, Sample
 
     Values = Sequence[Mapping[str, Array]]
+
+
+_WEIGHTED = words(
+    """Convolution GroupConvolution ConvolutionBackpropData GroupConvolutionBackpropData MatMul"""
+)
 
 
 class Candidate(Protocol):
@@ -212,7 +212,21 @@ class IrCandidate:
                 )
                 all_reads.append(read)
         taken = [names[op, 0] for op, _ in told["inputs"]]
-        return Graph(nodes, all_reads, taken, outputs, dtypes), places
+        return Graph(nodes, all_reads, taken, outputs, dtypes, _sums(nodes)), places
+
+
+def _sums(nodes: Sequence[Any]) -> list[str]:
+    """Return what layers with weights make of quantized data.
+
+    Where such a tensor is an output, OpenVINO 2026.4 computes zeros for it and all behind it.
+    """
+    quantized = {name for node in nodes if node.op_type == "FakeQuantize" for name in node.output}
+    return [
+        name
+        for node in nodes
+        if node.op_type in _WEIGHTED and quantized.intersection(node.input)
+        for name in node.output
+    ]
 
 
 def shape_of(arrays: Sequence[Array], free: int | None = None) -> list[int | str]:

@@ -2,11 +2,13 @@
 
 Two readings are taken of every tensor that both graphs have. Its *error* is what arrives there when
 the candidate runs by itself: the relative L2 distance to the reference, which unlike a cosine sees
-a wrong scale. Its *own* error is what its layer adds when it is given the reference's inputs. Errors
-grow, shrink and cancel over the depth (a softmax forgives an offset, a normalisation a scale), so
-nothing here searches by halves. The layer to name is one whose own error stands out among all, and
-which matters: putting the reference's values in its place changes the outputs, or a path of tensors
-beyond tolerance leads from it to an output. Pure: knows neither graphs' formats nor workers.
+a wrong scale. Its *own* error is what its layer makes of the reference's inputs. Errors grow,
+shrink and cancel over the depth (a softmax forgives an offset, a normalisation a scale), so nothing
+here searches by halves. The layer to name is one whose own error stands out among all, and which
+matters. That is tried: all before it is put right, and the outputs are looked at once with the
+layer wrong and once with it right as well. One that so changes nothing is not named, unless a path
+of tensors beyond tolerance leads from it to an output that is wrong without it, where another
+fault may hide it. Pure: knows neither graphs' formats nor workers.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ Kind = Literal["agrees", "recovers", "non-finite", "layer", "spread", "together"
 
 STANDS_OUT = 4.0  # times the median layer's own error
 _NEAR_THE_TOP = 0.25  # of the largest own error: where several stand out, all of these do
-_HARMLESS = 0.95  # of the outputs' error is left when the layer is put right
-_DECISIVE = 0.5  # of it is left
+_HARMLESS = 0.95  # of the outputs' error with the layer wrong is there with it right as well
+_DECISIVE = 0.5  # the layer alone makes as much of the outputs' error, and is most of it
 _MASK = 1e30  # larger values stand for infinity, as in the masks of attention
 _MASKED = 1e4  # what is left of them in fp16
 _FEW = 0.1  # of the layers: where no more have an error of their own, the others are exact
@@ -141,7 +143,7 @@ class Curve:
         return any(r.own is not None for r in self.readings)
 
     def sources(self, of: frozenset[int]) -> list[int]:
-        """Return where points of a set that lead to an output begin: none of their parents is in it."""
+        """Return where the points of a set that lead to an output begin: no parent is in it."""
         return sorted(i for i in self._connected(of) if not of.intersection(self.points[i].parents))
 
     def _connected(self, of: frozenset[int]) -> frozenset[int]:
@@ -165,6 +167,29 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """What a layer does to the outputs, all before it being right.
+
+    Attributes:
+        right: The outputs' error when the layer is right too.
+        wrong: The outputs' error when it gives what it makes of right inputs.
+    """
+
+    right: float
+    wrong: float
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it makes no difference."""
+        return _share(self.right, self.wrong) >= _HARMLESS
+
+    def is_decisive(self, final_error: float) -> bool:
+        """Whether it makes at least half of the outputs' error by itself."""
+        most = _share(self.wrong, final_error) >= _DECISIVE
+        return most and _share(self.right, self.wrong) <= _DECISIVE
+
+
+@dataclass(frozen=True)
 class Finding:
     """Where two graphs diverge.
 
@@ -176,20 +201,14 @@ class Finding:
         culprit: The point to name.
         first_beyond: The first point beyond tolerance that leads to an output, else the first one.
         others: Further points to look at, the most suspicious first.
-        effects: The outputs' error with the reference's values put in at a point.
-        confirmed: Whether that at the culprit leaves less than half of the error.
+        effects: What was tried, by point.
     """
 
     kind: Kind
     culprit: int | None = None
     first_beyond: int | None = None
     others: tuple[int, ...] = ()
-    effects: Mapping[int, float] = field(default_factory=dict)
-
-    def confirmed(self, curve: Curve) -> bool:
-        """Whether putting the culprit right leaves less than half of the outputs' error."""
-        effect = self.effects.get(-1 if self.culprit is None else self.culprit)
-        return effect is not None and _left(effect, curve.final_error) <= _DECISIVE
+    effects: Mapping[int, Effect] = field(default_factory=dict)
 
 
 def relative_error(reference: Sequence[Array], candidate: Sequence[Array]) -> tuple[float, State]:
@@ -251,12 +270,12 @@ def tolerance_for(cosine: float, final_error: float, floor: float) -> float:
     return max(floor, min(allowed, final_error / 2))
 
 
-def next_trial(curve: Curve, effects: Mapping[int, float]) -> int | None:
-    """Return the point at which the reference's values should be put in next, if any is open.
+def next_trial(curve: Curve, effects: Mapping[int, Effect]) -> int | None:
+    """Return the point to try next, if any is open.
 
     Args:
         curve: What was measured.
-        effects: The outputs' error, by point, of the trials so far.
+        effects: What the trials so far have shown, by point.
     """
     if curve.final_error <= curve.tolerance:
         return None
@@ -264,40 +283,41 @@ def next_trial(curve: Curve, effects: Mapping[int, float]) -> int | None:
     return None if lead is None or lead in effects else lead
 
 
-def conclude(curve: Curve, effects: Mapping[int, float]) -> Finding:
+def conclude(curve: Curve, effects: Mapping[int, Effect]) -> Finding:
     """Return where the candidate diverges.
 
     Args:
         curve: What was measured.
-        effects: The outputs' error, by point, with the reference's values put in there.
+        effects: What the trials have shown, by point.
     """
-    effects = dict(effects)
     first = min(curve.leading_out or curve.beyond, default=None)
     if not curve.beyond:
-        return Finding("agrees" if not math.isnan(curve.final_error) else "unknown")
-    if not math.isnan(curve.final_error) and curve.final_error <= curve.tolerance:
+        return Finding("unknown" if math.isnan(curve.final_error) else "agrees")
+    if curve.final_error <= curve.tolerance:
         worst = max(curve.beyond, key=lambda i: (curve.readings[i].own or 0.0, -i))
         return Finding("recovers", worst, first)
+    kind, culprit, others = _culprit(curve, effects)
+    return Finding(kind, culprit, first, others, dict(effects))
+
+
+def _culprit(curve: Curve, effects: Mapping[int, Effect]) -> tuple[Kind, int, tuple[int, ...]]:
+    """Return how an error of the outputs comes about, where, and where else to look."""
+    walked = curve.sources(curve.beyond) or sorted(curve.beyond)
     broken = curve.sources(curve.broken)
     if broken:
-        return Finding("non-finite", broken[0], first, tuple(broken[1:]), effects)
+        return "non-finite", broken[0], tuple(broken[1:])
     lead, others = _lead(curve, effects)
     if lead is None:
-        walked = curve.sources(curve.beyond) or sorted(curve.beyond)
-        kind: Kind = "together" if curve.has_own else "layer"
-        return Finding(kind, walked[0], first, tuple(walked[1:]), effects)
-    own = curve.readings[lead].own or 0.0
-    found = Finding("layer", lead, first, others, effects)
-    if found.confirmed(curve):
-        return found
-    if own < min(curve.tolerance, curve.final_error) / 10 and lead in effects:
-        walked = curve.sources(curve.beyond) or [lead]
-        return Finding("together", walked[0], first, (), effects)
-    stands_out = own >= STANDS_OUT * curve.typical_own
-    return found if stands_out else Finding("spread", lead, first, others, effects)
+        return "together" if curve.has_own else "layer", walked[0], tuple(walked[1:])
+    own, effect = curve.readings[lead].own or 0.0, effects.get(lead)
+    if effect is not None and effect.is_decisive(curve.final_error):
+        return "layer", lead, others
+    if effect is not None and own < min(curve.tolerance, curve.final_error) / 10:
+        return "together", walked[0], ()
+    return "layer" if own >= STANDS_OUT * curve.typical_own else "spread", lead, others
 
 
-def _lead(curve: Curve, effects: Mapping[int, float]) -> tuple[int | None, tuple[int, ...]]:
+def _lead(curve: Curve, effects: Mapping[int, Effect]) -> tuple[int | None, tuple[int, ...]]:
     """Return the most suspicious point by its own error, and others like it, the worst first."""
     live = {
         i: own
@@ -316,16 +336,19 @@ def _lead(curve: Curve, effects: Mapping[int, float]) -> tuple[int | None, tuple
     return lead, tuple(i for i in standing_out if i != lead)[:4]
 
 
-def _is_harmless(curve: Curve, index: int, effects: Mapping[int, float]) -> bool:
-    if index not in effects or index in curve.leading_out:
+def _is_harmless(curve: Curve, index: int, effects: Mapping[int, Effect]) -> bool:
+    if index not in effects:
         return False
-    return _left(effects[index], curve.final_error) >= _HARMLESS
+    effect = effects[index]
+    is_hidden = index in curve.leading_out and not effect.right <= curve.final_error / 2
+    return effect.is_harmless and not is_hidden
 
 
-def _left(effect: float, before: float) -> float:
-    if math.isinf(before):
-        return 1.0 if math.isinf(effect) else 0.0
-    return effect / before if before else 1.0
+def _share(part: float, whole: float) -> float:
+    """Return a part of an error; NaN, which is no share, where either is not known."""
+    if math.isinf(whole):
+        return 1.0 if math.isinf(part) else 0.0
+    return part / whole if whole else 1.0
 
 
 def _rounded(value: float | None) -> float | None:

@@ -25,10 +25,10 @@ def lines(found: Divergence) -> dict[str, str]:
     if found.finding.first_beyond is not None:
         said["first tensor beyond tolerance"] = _first_beyond(found, found.finding.first_beyond)
     effect = found.finding.effects.get(_index(found.finding.culprit))
-    if effect is not None and not math.isnan(effect):
-        said["put right"] = (
-            f"with the reference's values there, the outputs' error is {_number(effect)} instead of"
-            f" {_number(curve.final_error)}"
+    if effect is not None and not math.isnan(effect.wrong):
+        said["what it does"] = (
+            f"where all before it is right, the outputs' error is {_number(effect.wrong)}, and where"
+            f" it is right too, {_number(effect.right)}; in all it is {_number(curve.final_error)}"
         )
     others = [_brief(curve, i) for i in found.finding.others[:_SHOWN]]
     if others:
@@ -46,16 +46,16 @@ def lines(found: Divergence) -> dict[str, str]:
 
 
 def as_fields(found: Divergence) -> dict[str, Any]:
-    """Return everything as plain types, for the results: the curve as rows of depth, tensor, node,
-    operator, error and own error.
-    """  # noqa: D205 - one sentence
+    """Return everything as plain types; the curve as rows, see `Curve.as_rows`."""
     finding, curve = found.finding, found.curve
     return {
         "kind": finding.kind,
         "culprit": _point_fields(curve, finding.culprit),
         "first_beyond": _point_fields(curve, finding.first_beyond),
         "others": [_point_fields(curve, i) for i in finding.others],
-        "effects": {curve.points[i].tensor: effect for i, effect in finding.effects.items()},
+        "effects": {
+            curve.points[i].tensor: [each.right, each.wrong] for i, each in finding.effects.items()
+        },
         "tolerance": curve.tolerance,
         "final_error": curve.final_error,
         "seen_error": found.seen_error,
@@ -107,23 +107,20 @@ def sparkline(curve: Curve) -> str:
 
 def _verdict(found: Divergence) -> str:
     finding, curve = found.finding, found.curve
+    if finding.culprit is None and finding.kind == "agrees":
+        return (
+            f"none: every tensor is within {curve.tolerance:.3g} of the reference's, so look at"
+            " what is done before the model and behind it"
+        )
     if finding.culprit is None:
-        if finding.kind == "agrees":
-            return (
-                f"none: every tensor is within {curve.tolerance:.3g} of the reference, so look at"
-                " pre- and post-processing, and at the test's budget"
-            )
         return "not found: too little could be measured"
-    at = _place(found, finding.culprit)
-    if finding.kind == "non-finite":
-        return f"{at}: the first value that is not finite where the reference's is"
-    if finding.kind == "spread":
-        return f"none stands out; the largest error of its own has {at}: {_own(found)}"
-    if finding.kind == "together":
-        return f"{at}: right by itself, and wrong in the whole graph: what it is fused with"
-    if finding.kind == "recovers":
-        return f"none that the outputs show: inside, {at}: {_own(found)}, is forgiven later"
-    return f"{at}: {_own(found)}"
+    at, own = _place(found, finding.culprit), _own(found)
+    return {
+        "non-finite": f"{at}: the first value that is not finite where the reference's is",
+        "spread": f"none stands out; the largest error of its own has {at}: {own}",
+        "together": f"{at}: right by itself and wrong in the whole graph, as what is fused can be",
+        "recovers": f"none that the outputs show; inside, {at}: {own}",
+    }.get(finding.kind, f"{at}: {own}")
 
 
 def _own(found: Divergence) -> str:
