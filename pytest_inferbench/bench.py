@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     OnWait = Callable[[float], None]
 
+_LARGEST_HALF = 65504.0
+_MASK = 1e30
 _GONE = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
 
 
@@ -218,13 +220,25 @@ def widened(array: Array, dtype: str) -> Array:
     return wide
 
 
+def fits(array: Array, dtype: str) -> bool:
+    """Whether a type holds an array's values; masks, which are beyond 1e30, fit as its largest."""
+    import numpy as np
+
+    if dtype != "float16":
+        return True
+    sizes = np.abs(np.asarray(array, np.float64))
+    return not bool(((sizes > _LARGEST_HALF) & (sizes < _MASK)).any())
+
+
 def narrowed(array: Array, dtype: str) -> Array:
     """Return an array in another floating-point type; what is too large becomes the largest."""
     import numpy as np
 
     if dtype == "float16":
         wide = np.asarray(array, np.float64)
-        return np.where(np.isfinite(wide), wide.clip(-65504, 65504), wide).astype(np.float16)
+        return np.where(np.isfinite(wide), wide.clip(-_LARGEST_HALF, _LARGEST_HALF), wide).astype(
+            np.float16
+        )
     if dtype == "bfloat16":
         bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16

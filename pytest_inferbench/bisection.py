@@ -250,24 +250,22 @@ class Bisection:
     def _own_errors(self, indices: Sequence[int], values: Mapping[str, Sequence[Array]]) -> None:
         from pytest_inferbench.accuracy.divergence import relative_error
 
-        able = [
-            i
-            for i in indices
-            if all(
-                self._candidate.can_be_given(self.points[j].tensor) for j in self.points[i].parents
-            )
-        ]
+        parents = dict.fromkeys(j for i in indices for j in self.points[i].parents)
+        given = {
+            j: values[self.points[j].reference]
+            for j in parents
+            if self._candidate.can_be_given(self.points[j].tensor, values[self.points[j].reference])
+        }
+        able = [i for i in indices if all(j in given for j in self.points[i].parents)]
         if not able:
             return
-        parents = dict.fromkeys(j for i in able for j in self.points[i].parents)
-        given = {self.points[j].tensor: values[self.points[j].reference] for j in parents}
+        feeds = {self.points[j].tensor: arrays for j, arrays in given.items()}
         names = [self.points[i].tensor for i in able]
-        found = self._candidate.values_given(names, given, self._samples)
+        found = self._candidate.values_given(names, feeds, self._samples)
         for i in able:
             point = self.points[i]
-            self._read.owns[i] = relative_error(values[point.reference], _of(found, point.tensor))[
-                0
-            ]
+            own, _ = relative_error(values[point.reference], _of(found, point.tensor))
+            self._read.owns[i] = own
 
     def _effect_of(self, index: int) -> Effect:
         """Return what a layer does to the outputs, all before it being right."""
@@ -276,10 +274,11 @@ class Bisection:
         point, others = self.points[index], [i for i in self._outputs if i != index]
         if not others:
             return Effect(0.0, self._read.owns.get(index, math.nan))
-        if not self._candidate.can_be_given(point.tensor):
-            return Effect(math.nan, math.nan)
         values = self._reference_values([index])
         right = values[point.reference]
+        needed = [point, *(self.points[j] for j in point.parents)]
+        if not all(self._candidate.can_be_given(p.tensor, values[p.reference]) for p in needed):
+            return Effect(math.nan, math.nan)
         given = {self.points[j].tensor: values[self.points[j].reference] for j in point.parents}
         names = [self.points[i].tensor for i in others]
         count = len(self._samples)

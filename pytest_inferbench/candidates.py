@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_inferbench.artifacts.expose import fed, write_cut, write_exposed
 from pytest_inferbench.artifacts.graph_facts import words
 from pytest_inferbench.artifacts.outline import Graph, Outline, points
-from pytest_inferbench.bench import narrowed
+from pytest_inferbench.bench import fits, narrowed
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.divergence import Point
@@ -41,8 +41,8 @@ class Candidate(Protocol):
     def outputs(self) -> Sequence[str]:
         """The model's outputs."""
 
-    def can_be_given(self, name: str) -> bool:
-        """Whether a tensor's type is known, so that values can be put in its place."""
+    def can_be_given(self, name: str, arrays: Sequence[Array]) -> bool:
+        """Whether values can be put in a tensor's place: its type is known and holds them."""
 
     def values(self, names: Sequence[str], samples: Sequence[Sample]) -> Values:
         """Return tensors, and the outputs, when the whole graph runs."""
@@ -75,9 +75,11 @@ class OnnxCandidate:
         """The model's outputs."""
         return self._outline.outputs
 
-    def can_be_given(self, name: str) -> bool:
-        """Whether a tensor's type is known, so that values can be put in its place."""
-        return bool(self._outline.dtype(name)) and not self._bench.is_calibrated
+    def can_be_given(self, name: str, arrays: Sequence[Array]) -> bool:
+        """Whether values can be put in a tensor's place: its type is known and holds them."""
+        dtype = self._outline.dtype(name)
+        is_typed = bool(dtype) and not self._bench.is_calibrated
+        return is_typed and all(fits(array, dtype) for array in arrays)
 
     def values(self, names: Sequence[str], samples: Sequence[Sample]) -> Values:
         """Return tensors, and the outputs, when the whole graph runs."""
@@ -132,9 +134,10 @@ class IrCandidate:
         """The model's outputs."""
         return self._graph.outputs
 
-    def can_be_given(self, name: str) -> bool:
-        """Whether a tensor's type is known, so that values can be put in its place."""
-        return bool(self._graph.dtype(name))
+    def can_be_given(self, name: str, arrays: Sequence[Array]) -> bool:
+        """Whether values can be put in a tensor's place: its type is known and holds them."""
+        dtype = self._graph.dtype(name)
+        return bool(dtype) and all(fits(array, dtype) for array in arrays)
 
     def values(self, names: Sequence[str], samples: Sequence[Sample]) -> Values:
         """Return tensors, and the outputs, when the whole graph runs."""

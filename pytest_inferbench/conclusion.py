@@ -45,7 +45,8 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         context = dict(handle.context())
         if (found := handle.located()) is not None:
             context |= found.context
-            item.stash[PAYLOAD]["divergence"] = dict(found.fields)
+            if found.fields:
+                item.stash[PAYLOAD]["divergence"] = dict(found.fields)
         pytest.fail(failure(cell, judgements, context), pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))

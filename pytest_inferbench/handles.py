@@ -62,8 +62,15 @@ class OutputsHandle(Handle):
     """What is judged by the cell's outputs, so that the layer behind a failure can be found."""
 
     def located(self) -> Located | None:
-        """The layer that makes the outputs diverge from the reference's."""
-        return self._run.located if self._run.gate.options.bisect else None
+        """The layer that makes the outputs diverge from the reference's, or how to have it."""
+        from pytest_inferbench.bisect import Located
+
+        gate = self._run.gate
+        if gate.options.bisect:
+            return self._run.located
+        if gate.catalog[self._run.cell.backend].source != "onnx":
+            return None
+        return Located({"to find the layer": "run it again with --inferbench-bisect"})
 
 
 class Similarity(OutputsHandle):

@@ -322,7 +322,9 @@ def _lead(curve: Curve, effects: Mapping[int, Effect]) -> tuple[int | None, tupl
     live = {
         i: own
         for i in curve.upstream
-        if (own := curve.readings[i].own) and not _is_harmless(curve, i, effects)
+        if (own := curve.readings[i].own)
+        and not _is_only_seen(curve, i)
+        and not _is_harmless(curve, i, effects)
     }
     if not live:
         return None, ()
@@ -334,6 +336,14 @@ def _lead(curve: Curve, effects: Mapping[int, Effect]) -> tuple[int | None, tupl
     standing_out = [i for i in by_own if live[i] >= least]
     lead = min(standing_out)
     return lead, tuple(i for i in standing_out if i != lead)[:4]
+
+
+def _is_only_seen(curve: Curve, index: int) -> bool:
+    """Whether a value is not finite only where it is looked at: what reads it is right.
+
+    A runtime that computes in more bits than the graph says rounds what leaves the graph.
+    """
+    return index in curve.broken and index not in curve.leading_out
 
 
 def _is_harmless(curve: Curve, index: int, effects: Mapping[int, Effect]) -> bool:
