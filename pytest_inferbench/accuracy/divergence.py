@@ -6,9 +6,9 @@ a wrong scale. Its *own* error is what its layer makes of the reference's inputs
 shrink and cancel over the depth (a softmax forgives an offset, a normalisation a scale), so nothing
 here searches by halves. The layer to name is one whose own error stands out among all, and which
 matters. That is tried: all before it is put right, and the outputs are looked at once with the
-layer wrong and once with it right as well. One that so changes nothing is not named, unless a path
-of tensors beyond tolerance leads from it to an output that is wrong without it, where another
-fault may hide it. Pure: knows neither graphs' formats nor workers.
+layer wrong and once with it right as well. One that so changes nothing is not named before others
+are tried: it may be harmless, or another fault behind it hides it. Pure: knows neither graphs'
+formats nor workers.
 """
 
 from __future__ import annotations
@@ -319,13 +319,13 @@ def _culprit(curve: Curve, effects: Mapping[int, Effect]) -> tuple[Kind, int, tu
 
 def _lead(curve: Curve, effects: Mapping[int, Effect]) -> tuple[int | None, tuple[int, ...]]:
     """Return the most suspicious point by its own error, and others like it, the worst first."""
-    live = {
+    erring = {
         i: own
         for i in curve.upstream
-        if (own := curve.readings[i].own)
-        and not _is_only_seen(curve, i)
-        and not _is_harmless(curve, i, effects)
+        if (own := curve.readings[i].own) and not _is_only_seen(curve, i)
     }
+    harmless = [i for i in erring if i in effects and effects[i].is_harmless]
+    live = {i: own for i, own in erring.items() if i not in harmless}
     if not live:
         return None, ()
     by_own = sorted(live, key=lambda i: (-live[i], i))
@@ -335,7 +335,8 @@ def _lead(curve: Curve, effects: Mapping[int, Effect]) -> tuple[int | None, tupl
     least = max(_NEAR_THE_TOP * top, STANDS_OUT * curve.typical_own)
     standing_out = [i for i in by_own if live[i] >= least]
     lead = min(standing_out)
-    return lead, tuple(i for i in standing_out if i != lead)[:4]
+    hidden = [i for i in harmless if i in curve.leading_out and erring[i] >= least]
+    return lead, tuple(i for i in (*standing_out, *hidden) if i != lead)[:4]
 
 
 def _is_only_seen(curve: Curve, index: int) -> bool:
@@ -344,14 +345,6 @@ def _is_only_seen(curve: Curve, index: int) -> bool:
     A runtime that computes in more bits than the graph says rounds what leaves the graph.
     """
     return index in curve.broken and index not in curve.leading_out
-
-
-def _is_harmless(curve: Curve, index: int, effects: Mapping[int, Effect]) -> bool:
-    if index not in effects:
-        return False
-    effect = effects[index]
-    is_hidden = index in curve.leading_out and not effect.right <= curve.final_error / 2
-    return effect.is_harmless and not is_hidden
 
 
 def _share(part: float, whole: float) -> float:
