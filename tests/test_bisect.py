@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -11,12 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_inferbench import bisection
 from pytest_inferbench.bisect import Question, of_cell, of_files, parse_shapes
 from pytest_inferbench.cli import main
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
-from pytest_inferbench.report.divergence import as_fields, lines, table
+from pytest_inferbench.report.divergence import lines
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
 RNG = np.random.default_rng
