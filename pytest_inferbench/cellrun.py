@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from pytest_inferbench.launches import Launch, launch_once, valid
 
 if TYPE_CHECKING:
     from pytest_inferbench.bisect import Located
+    from pytest_inferbench.comparing import Comparison
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
@@ -33,21 +34,30 @@ FATAL = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
 
 
 class CellRun:
-    """Everything that one process does with one cell."""
+    """Everything that one process does with one cell.
 
-    def __init__(self, gate: Gate, cell: Cell) -> None:
-        self.gate, self.cell = gate, cell
+    Args:
+        gate: What knows the settings and the environments.
+        cell: The cell.
+        task: The model in another state than the settings'; by default theirs.
+    """
+
+    def __init__(self, gate: Gate, cell: Cell, task: Task | None = None) -> None:
+        self.gate, self.cell, self._task = gate, cell, task
         self.info = gate.catalog[cell.backend]
         self.launches: list[Launch] = []
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
         self._beside: CellRun | None = None
+        self._nth_run = ""
+        self._renewed = False
+        self.comparisons: dict[str, Comparison] = {}
 
     @property
     def task(self) -> Task:
         """The model's task, with its data."""
-        return self.gate.task_of(self.cell.model)
+        return self._task or self.gate.task_of(self.cell.model)
 
     @property
     def inputs(self) -> Sequence[Sample]:
@@ -80,14 +90,22 @@ class CellRun:
         return outputs
 
     def infer(self, sample: Sample) -> dict[str, Any]:
-        """Run one sample; the worker is opened on first use.
+        """Run one sample and return its outputs as numbers; the worker is opened on first use.
 
         Raises:
             InferbenchError: The input does not fit, or the worker failed.
         """
         worker = self._open()
         with self._once(FATAL):
-            return dict(worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays)
+            outputs = worker.call("infer", {}, sample, on_wait=self.waiting("infer")).arrays
+        return self.as_numbers(outputs)
+
+    def as_numbers(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a worker of this cell answered, with numbers where it sent bits."""
+        from pytest_inferbench.accuracy.carried import as_numbers
+
+        declared = {spec["name"]: spec["dtype"] for spec in self.opened["outputs"]}
+        return {name: as_numbers(array, declared[name]) for name, array in outputs.items()}
 
     def examine(self, check: str, samples: Sequence[Sample], **fields: Any) -> list[str]:
         """Have the worker examine its open backend; return the faults that it found."""
@@ -135,19 +153,26 @@ class CellRun:
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.
 
-        The cell's own worker is closed first and the host's lock taken exclusively, so that one
-        worker runs on this host.
+        They are taken alone: one worker runs on this host.
         """
         missing = count - len(valid(self.launches))
         if missing <= 0:
             return self.launches
-        fields = self.open_fields()
-        self.close()
+        self.open_fields()  # what must be built is built while others may work
         most = len(self.launches) + missing + _EXTRA_RUNS
-        with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
+        with self.alone():
             while len(valid(self.launches)) < count and len(self.launches) < most:
-                self.launches.append(launch_once(self, fields))
+                self._nth_run = f"run {len(valid(self.launches)) + 1} of {count}: "
+                self.launches.append(self._launched())
+        self._nth_run = ""
         return self.launches
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Close the cell's own worker and hold the host; what fails meanwhile breaks the cell."""
+        self.close()
+        with self._once(), self.gate.host.exclusive(on_wait=self.waiting("wait for the host")):
+            yield
 
     def open_fields(self) -> dict[str, Any]:
         """What `open` must be told for this cell."""
@@ -168,7 +193,7 @@ class CellRun:
 
     def waiting(self, what: str) -> Progress:
         """Return what is told how long something takes, and says so when it is long."""
-        return self.gate.progress(f"{self.cell}: {what}")
+        return self.gate.progress(f"{self.gate.nth(self.cell)}{self.cell}: {self._nth_run}{what}")
 
     def close(self) -> None:
         """Close the worker, and the reference's beside it, if they are open."""
@@ -180,13 +205,42 @@ class CellRun:
 
     def _open(self) -> AnyWorker:
         if self._worker is None:
-            fields = self.open_fields()
             with self._once():
-                self._worker = self.new_worker()
-                reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
-                self._opened = reply.fields
+                try:
+                    self._start()
+                except InferbenchError as error:
+                    self.close()
+                    if not self._renew(error):
+                        raise
+                    self._start()
         assert self._worker is not None
         return self._worker
+
+    def _start(self) -> None:
+        fields = self.open_fields()
+        self._worker = self.new_worker()
+        reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
+        self._opened = reply.fields
+
+    def _launched(self) -> Launch:
+        try:
+            return launch_once(self, self.open_fields())
+        except InferbenchError as error:
+            if not self._renew(error):
+                raise
+            return launch_once(self, self.open_fields())
+
+    def _renew(self, error: InferbenchError) -> bool:
+        """Have another artifact, once, if the one that was kept is why the cell did not open."""
+        from pytest_inferbench.provision import renewed
+
+        if self._renewed or "artifact" not in vars(self):
+            return False
+        self._renewed = True
+        again = renewed(self.gate, self.cell, self.task, error)
+        if again is not None:
+            self.artifact = again
+        return again is not None
 
     @contextlib.contextmanager
     def _once(self, fatal: frozenset[str] | None = None) -> Iterator[None]:

@@ -27,6 +27,7 @@ _MARKERS = (
     "accuracy: the outputs and scores are within budget",
     "latency: the time of an inference is within budget",
     "memory: the memory it takes is within budget",
+    "speedup: a cell is as many times as fast as another as it must be",
     "cold_start: opening it and the first inference are within budget",
 )
 _OPTIONS_IN_PLAY = (
@@ -34,6 +35,8 @@ _OPTIONS_IN_PLAY = (
     "inferbench_update",
     "inferbench_json",
     "inferbench_coverage",
+    "inferbench_against",
+    "inferbench_against_model",
 )
 
 

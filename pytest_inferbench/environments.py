@@ -1,7 +1,7 @@
 """What is installed where: takes settings and hardware, gives facts about each environment.
 
 Reads distribution metadata, by a bounded command where it is another interpreter or another host;
-imports no runtime. A host that does not answer costs its own cells and nothing else.
+imports no runtime. One that does not answer costs its own cells and nothing else.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _ALSO_RECORDED = ("numpy", "onnx", "nncf")
 _PARCEL = "inferbench_environments"
+_MEMORY_SHARE = 0.8
 _HERE_S = 60.0
 _THERE_S = 30.0
 
@@ -36,9 +38,6 @@ def environment_facts(
         settings: What declares them.
         hardware: This host's devices.
         wanted: The distributions that backends need.
-
-    Raises:
-        InferbenchError: An interpreter on this host is none (IB-203).
     """
     names = sorted({*wanted, *_ALSO_RECORDED})
     default = EnvironmentFacts(
@@ -70,6 +69,12 @@ def facts_sent(parcel: Mapping[str, Any]) -> tuple[EnvironmentFacts, ...]:
     return tuple(EnvironmentFacts(**plain) for plain in parcel.get(_PARCEL, ()))
 
 
+def misdeclared(environments: Mapping[str, EnvironmentFacts], needed: Iterable[str]) -> str:
+    """Return what the settings say wrongly of the environments needed; empty if nothing."""
+    wrong = (environments[name] for name in dict.fromkeys(needed) if environments[name].misdeclared)
+    return "\n".join(facts.unreachable or "" for facts in wrong)
+
+
 def check_hardware(
     environment: str, declared: str | None, found: Iterable[str], host: str | None
 ) -> None:
@@ -94,6 +99,22 @@ def check_hardware(
         )
 
 
+def most_memory_mib(facts: EnvironmentFacts) -> float | None:
+    """Return the memory a worker may take when the settings do not say: most of what is free.
+
+    Of another host it is most of what there is: what is free there was not asked a moment ago.
+    """
+    if facts.host is not None:
+        there = facts.facts.get("memory_mib", "")
+        return int(there) * _MEMORY_SHARE if there.isdecimal() else None
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    available = next(x for x in text.splitlines() if x.startswith("MemAvailable:"))
+    return int(available.split()[1]) / 1024 * _MEMORY_SHARE
+
+
 def _declared(
     name: str, environment: EnvironmentSettings, default: EnvironmentFacts, names: list[str]
 ) -> EnvironmentFacts:
@@ -110,10 +131,11 @@ def _declared(
     try:
         found = _asked(name, environment, names)
     except InferbenchError as error:
-        if environment.ssh is None:
-            raise
         why = f"[{error.code}] {error.message}. {error.hint}"
-        return dataclasses.replace(facts, distributions={}, gpus=(), facts={}, unreachable=why)
+        silent = dataclasses.replace(facts, distributions={}, unreachable=why)
+        if environment.ssh is None:
+            return dataclasses.replace(silent, misdeclared=True)
+        return dataclasses.replace(silent, gpus=(), facts={})
     facts = dataclasses.replace(
         facts,
         distributions=found["distributions"],

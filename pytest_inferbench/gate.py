@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
-from pytest_inferbench.environments import check_hardware, environment_facts, facts_sent
+from pytest_inferbench.environments import (
+    check_hardware,
+    environment_facts,
+    facts_sent,
+    most_memory_mib,
+)
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
+from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.requirements import check_expression
 
@@ -44,8 +50,6 @@ if TYPE_CHECKING:
     from pytest_inferbench.worker.client import AnyWorker
 
 
-_MEMORY_SHARE = 0.8
-
 _Run = TypeVar("_Run", "CellRun", "CaseRun")
 
 
@@ -54,6 +58,9 @@ class Options:
     """The command-line options that concern a gate, free of pytest.
 
     Attributes:
+        against: The environment to compare with, as it was given: a path or a name.
+        against_python: The same as a path from where pytest was started.
+        against_model: The older ONNX file to compare with.
         environments: What the controller of a parallel session has found, so that one host is
             asked once, and every process has the same cells.
     """
@@ -65,7 +72,15 @@ class Options:
     coverage_path: Path | None = None
     in_process: bool = False
     bisect: bool = False
+    against: str | None = None
+    against_python: Path | None = None
+    against_model: Path | None = None
     environments: tuple[EnvironmentFacts, ...] = ()
+
+    @property
+    def compares(self) -> bool:
+        """Whether cells are compared side by side instead of with their baselines."""
+        return self.against is not None or self.against_model is not None
 
 
 class Gate:
@@ -85,14 +100,21 @@ class Gate:
             options: What the command line asked for.
             hardware: This host's devices.
             registered: Backends of third parties.
+
+        Raises:
+            InferbenchError: The options ask for what cannot be compared.
         """
+        settings = with_against(settings, options)
+        check_against(settings, options)
         self.catalog = catalog_of(registered or {}, settings.backends)
         self.settings = settings
         self.options = options
         self.hardware = hardware
         self.ledger = Ledger()
         self.comparisons = 1
+        self.order: tuple[str, ...] = ()
         self.notices: list[str] = []
+        self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
         self._tasks: dict[str, Task] = {}
@@ -179,6 +201,7 @@ class Gate:
 
         def path_of(option: str) -> Path | None:
             given = config.getoption(option)
+            # not resolved: the Python of a virtual environment is a link to another
             return Path(config.invocation_params.dir, given) if given else None
 
         options = Options(
@@ -189,6 +212,9 @@ class Gate:
             coverage_path=path_of("inferbench_coverage"),
             in_process=config.getoption("inferbench_in_process"),
             bisect=config.getoption("inferbench_bisect"),
+            against=config.getoption("inferbench_against"),
+            against_python=path_of("inferbench_against"),
+            against_model=path_of("inferbench_against_model"),
             environments=facts_sent(getattr(config, "workerinput", {})),
         )
         for text in options.require:
@@ -247,15 +273,16 @@ class Gate:
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
         gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start")
-        self.comparisons = max(
-            1,
-            sum(
-                self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
-                for cell in cells
-                if not cell.cannot_run
-                for metric in gated
-            ),
+        able = [cell for cell in cells if not cell.cannot_run]
+        of_one = sum(
+            self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
+            for cell in able
+            for metric in gated
         )
+        of_two = sum(
+            len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
+        )
+        self.comparisons = max(1, of_one + of_two)
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""
@@ -359,6 +386,17 @@ class Gate:
                 "Leave the option out, or deselect the cells of that environment.",
             )
 
+    def nth(self, cell: Cell) -> str:
+        """Return which cell this is of those that the session runs, to begin a line with."""
+        if cell.id not in self.order:
+            return ""
+        return f"cell {self.order.index(cell.id) + 1} of {len(self.order)}: "
+
+    def tell(self, notice: str) -> None:
+        """Say what happened, now and, with the report of the item that runs, at the end."""
+        self.told.append(notice)
+        self.say(notice)
+
     def progress(self, what: str) -> Progress:
         """Return what is told how long an activity has taken, and says so when it is long."""
         return Progress(self.say, what)
@@ -368,19 +406,3 @@ class Gate:
         if self._current is not None:
             self._current.close()
             self._current = None
-
-
-def most_memory_mib(facts: EnvironmentFacts) -> float | None:
-    """Return the memory a worker may take when the settings do not say: most of what is free.
-
-    Of another host it is most of what there is: what is free there was not asked a moment ago.
-    """
-    if facts.host is not None:
-        there = facts.facts.get("memory_mib", "")
-        return int(there) * _MEMORY_SHARE if there.isdecimal() else None
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None
-    available = next(x for x in text.splitlines() if x.startswith("MemAvailable:"))
-    return int(available.split()[1]) / 1024 * _MEMORY_SHARE

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_inferbench.settings.budgets import Budget
 
 
+_ALIKE = 1 - 5e-7  # what is shown as 1.000000: no budget fits between it and the most there is
+
+
 class Handle:
     """A measurement of one cell, made on first use."""
 
@@ -132,17 +135,11 @@ class Similarity(OutputsHandle):
             )
         if null is not None and budget.limit <= null.max:
             whose = "default " if budget.origin == "default" else ""
-            instead = (
-                f"budget `centred_cosine` (here {_shown(worst.centred)})"
-                if metric == "cosine"
-                else "give the model data that differ more, or budget `max_error` or `snr_db`"
-                f" and set `{metric} = false`"
-            )
             raise InferbenchError(
                 "IB-503",
                 f"the {whose}{metric} budget {budget.text} tells nothing here: outputs of"
                 f" different inputs reach {null.max:.6f}, and this cell's {spread.min:.6f}",
-                f"Raise it above that, or {instead}.",
+                _instead_of(metric, null, worst.centred),
             )
         beside = f"null {null.max:.4f}, " if null is not None else ""
         detail = (
@@ -264,8 +261,17 @@ def _faulty(message: str) -> Judgement:
     )
 
 
-def _shown(spread: Spread | None) -> str:
-    return "not to be had" if spread is None else f"{spread.min:.6f}"
+def _instead_of(metric: str, null: Null, centred: Spread | None) -> str:
+    """Say what to do where a cosine's budget lies at or below what a wrong answer scores."""
+    others = (
+        "give the model data whose outputs differ more, or budget `max_error` or `snr_db` and set"
+        f" `{metric} = false`"
+    )
+    if metric == "cosine" and centred is not None:
+        others = f"budget `centred_cosine` (here {centred.min:.6f})"
+    if null.max > _ALIKE:
+        return f"No budget lies above that, for some outputs are alike: {others}."
+    return f"Raise it above that, or {others}."
 
 
 def _difference(reference: float | None, candidate: float | None) -> float | None:

@@ -5,8 +5,7 @@ Takes pytest's items and reports and the gate; keeps the gate free of them.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_inferbench.backends.catalog import PRECISIONS
-from pytest_inferbench.entry import gate_of
+from pytest_inferbench.entry import existing_gate, gate_of
+from pytest_inferbench.environments import misdeclared
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
+from pytest_inferbench.partners import environment_against
 from pytest_inferbench.requirements import unmet
+from pytest_inferbench.settings.spelling import nearest
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -31,7 +33,8 @@ CELL = "_inferbench_cell"
 """The fixture that is parametrized over cells."""
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
-_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start"})
+_SPEEDUP = "speedup"  # the fixture that only cells with such a budget are given to
+_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", _SPEEDUP})
 
 
 def cell_of(item: pytest.Item) -> Cell | None:
@@ -68,11 +71,11 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         metafunc.config.pluginmanager.register(_AfterCollection(error))
         parameters = []
     else:
-        builds = _BUILD in metafunc.fixturenames
+        names = frozenset(metafunc.fixturenames)
         parameters = [
             _parameter(cell)
             for cell in gate.cells
-            if _matches(gate, cell, wanted) and (builds or gate.catalog[cell.backend].runs)
+            if _matches(gate, cell, wanted) and _serves(gate, cell, names)
         ]
     metafunc.parametrize(CELL, parameters, indirect=True)
 
@@ -128,8 +131,8 @@ def _not_a_list(definition: pytest.Item, written: str) -> str:
 
 
 def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, 1)
-    hint = f"; nearest: {nearest[0]!r}" if nearest else f"; known: {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f"; nearest: {near!r}" if near else f"; known: {', '.join(known)}"
     return f"[IB-205] {definition.nodeid}: the inferbench marker names {name!r}{hint}"
 
 
@@ -141,8 +144,23 @@ def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
     )
 
 
+def _serves(gate: Gate, cell: Cell, fixtures: frozenset[str]) -> bool:
+    """Whether a cell has what a test's fixtures are about."""
+    if _SPEEDUP in fixtures and not gate.settings.speedups(
+        cell.model, cell.backend, cell.precision
+    ):
+        return False
+    return _BUILD in fixtures or gate.catalog[cell.backend].runs
+
+
 def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Order the selected items in place, and add the requirements at the end."""
+    """Order the selected items in place, and add the requirements at the end.
+
+    Raises:
+        pytest.UsageError: A selected cell is to run in a Python that is none (IB-203).
+    """
+    if not hasattr(session.config, "workerinput"):
+        refuse_misdeclared(gate, filter(None, map(cell_of, items)))
     kept, stood_for = _one_for_each_that_cannot_run(_without_empty(items))
     if stood_for:
         session.config.hook.pytest_deselected(items=stood_for)
@@ -153,11 +171,28 @@ def arrange(gate: Gate, session: pytest.Session, items: list[pytest.Item]) -> No
         if (cell := cell_of(item)) and not _FRESH_WORKER_FIXTURES.isdisjoint(_fixtures(item))
     }
     gate.count_comparisons(timed.values())
+    run = [cell.id for item in items if (cell := cell_of(item)) and not cell.cannot_run]
+    gate.order = tuple(dict.fromkeys(run))
     if not hasattr(session.config, "workerinput"):
         items += [
             RequireItem.from_parent(session, name=text, nodeid=f"require::{text}", gate=gate)
             for text in gate.options.require
         ]
+
+
+def refuse_misdeclared(gate: Gate, selected: Iterable[Cell]) -> None:
+    """End the run where the settings say wrongly in which Python selected cells are to run.
+
+    A process of a parallel session cannot end it: the controller does, told what was collected.
+
+    Raises:
+        pytest.UsageError: IB-203.
+    """
+    needed = [cell.environment for cell in selected]
+    if needed and gate.options.against is not None:
+        needed.append(environment_against(gate))
+    if fault := misdeclared(gate.environments, needed):
+        raise pytest.UsageError(fault)
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
@@ -166,14 +201,17 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 
 
 def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
-    """A packaged test for a task that no model has is no test at all."""
+    """A packaged test for a task or a budget that no model has is no test at all."""
     return [
         item
         for item in items
         if not (
             CELL in _fixtures(item)
             and cell_of(item) is None
-            and any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+            and (
+                _SPEEDUP in _fixtures(item)
+                or any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+            )
         )
     ]
 
@@ -242,12 +280,22 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     if cell is not None:
         concluded: Payload = item.stash.get(PAYLOAD, {})
         vars(report)["inferbench"] = {"cell": cell.id, **concluded}
+        vars(report)["inferbench_told"] = _taken(existing_gate(item.config))
     if call.excinfo is not None and isinstance(call.excinfo.value, InferbenchError):
         report.longrepr = f"{cell or item.nodeid}: {call.excinfo.value}"
 
 
+def _taken(gate: Gate | None) -> list[str]:
+    """Return what a gate has told since the last report, and have it forget that."""
+    told = gate.told if gate else []
+    taken, told[:] = list(told), []
+    return taken
+
+
 def note(gate: Gate, report: pytest.TestReport) -> None:
     """Enter a report in the ledger."""
+    told = vars(report).get("inferbench_told", ())
+    gate.notices += [notice for notice in told if notice not in gate.notices]
     if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # pytest-rerunfailures
         gate.ledger.run_again(report.nodeid, _reason(report), vars(report).get("inferbench"))
         return

@@ -18,8 +18,8 @@ STATISTICS = ("p5", "p50", "p90", "p99", "mean")
 PARTS = ("server_ms", "network_ms")
 """What a service's latency is made of, where it tells."""
 
-# Inputs that are taken in turn, so that no cache holds the answer.
-_ROTATED_INPUTS = 4
+ROTATED_INPUTS = 4
+"""Inputs that are taken in turn, so that no cache holds the answer."""
 
 # Calls over which memory is watched: enough to show a leak of 100 KB a call, bounded in time.
 _GROWTH_CALLS = 200
@@ -58,7 +58,7 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
     from pytest_inferbench.worker.protocol import pack_samples
 
     latency = run.gate.settings.latency
-    rotated = pack_samples(run.inputs[:_ROTATED_INPUTS])
+    rotated = pack_samples(run.inputs[:ROTATED_INPUTS])
     first = run.inputs[0]
     with run.new_worker() as worker:
         opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields

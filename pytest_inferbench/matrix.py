@@ -26,6 +26,7 @@ class EnvironmentFacts:
         hardware: The id declared in the settings, if any: it overrides what was detected.
         python: The interpreter, for messages.
         unreachable: Why nothing can run there; None where it answers.
+        misdeclared: Whether the settings are at fault for that: its Python on this host is none.
         host: How `ssh` reaches its host, where that is not this one.
         facts: What must be said when two measurements of its machine differ in it.
     """
@@ -38,6 +39,7 @@ class EnvironmentFacts:
     hardware: str | None = None
     python: str = ""
     unreachable: str | None = None
+    misdeclared: bool = False
     host: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -177,7 +179,8 @@ def _missing(info: BackendInfo, environment: EnvironmentFacts, device: str) -> l
 
 def _unsupported(info: BackendInfo, precision: str, model: ModelAxes) -> str | None:
     if precision not in info.precisions:
-        return f"no {precision} for {info.name} in this version (docs/backends.md)"
+        has = ", ".join(info.precisions) or "none"
+        return f"no {precision} for {info.name} in this version; it has {has} (docs/backends.md)"
     if info.source != "onnx" and info.source not in model.sources:
         return f"models.{model.name}.sources names no {info.source!r} (docs/settings.md)"
     return None

@@ -75,6 +75,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="name the first layer that diverges when an accuracy test fails",
     )
     group.addoption(
+        "--inferbench-against",
+        metavar="PYTHON",
+        help="compare the time of each cell with the same cell in another environment, side by"
+        " side and without a baseline: a Python, a virtual environment, or one of the settings",
+    )
+    group.addoption(
+        "--inferbench-against-model",
+        metavar="OLD.onnx",
+        help="compare it with the same cell of an older file of the model, likewise",
+    )
+    group.addoption(
         "--inferbench-in-process",
         action="store_true",
         help="run backends in the pytest process, for a debugger; nothing is isolated then",
@@ -127,6 +138,14 @@ class GateHooks:
         from pytest_inferbench.environments import send_facts
 
         send_facts(self.gate.environments.values(), node.workerinput)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """End a parallel session whose settings are wrong about the cells that it selected."""
+        from pytest_inferbench.items import refuse_misdeclared
+        from pytest_inferbench.scheduling import cells_in
+
+        refuse_misdeclared(self.gate, cells_in(ids, self.gate.cells_by_id))
 
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
         """Leave ONNX's own cases out of a run that did not ask for them."""

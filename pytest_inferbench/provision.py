@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _OUTPUTS_FILE = "outputs.npz"
 _DRIVERS = ("nvidia_driver", "cuda_driver")
+_REFUSED = frozenset({"IB-366", "IB-367"})
+"""An adapter's word that an artifact belongs to another device or version, or is damaged."""
+
+_NO_WORKER = frozenset({"IB-305", "IB-306"})
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,24 @@ class Artifact:
         sha256: What identifies it in baselines and results; empty for a service.
         facts: What its last step told of it.
         beside: What belongs to a file, by the paths below its folder.
+        built: Whether any of it was built, or sent to another host, just now.
     """
 
     path: str
     sha256: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    built: bool = field(default=False, compare=False)
 
 
-def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = None) -> Artifact:
+def provide(
+    gate: Gate,
+    cell: Cell,
+    task: Task,
+    cache: ArtifactCache | None = None,
+    *,
+    renew: bool = False,
+) -> Artifact:
     """Return a cell's artifact: its source as it is, or what the steps make of it.
 
     Args:
@@ -54,6 +67,7 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
         task: The cell's model.
         cache: Where it is kept and looked for, the host's own by default; on another host, all
             that is built there is then built anew, beside what is kept.
+        renew: Make the last step anew, in place of what is kept.
 
     Raises:
         InferbenchError: The model is unsound, no recipe makes this precision, or building failed.
@@ -62,11 +76,54 @@ def provide(gate: Gate, cell: Cell, task: Task, cache: ArtifactCache | None = No
     steps = _steps(gate, cell, task)
     # Graphs come before what is built of them on the device.
     here = [step for step in steps if not _is_built_there(gate, cell, step)]
-    for recipe in here:
-        made = _made(gate, cell, task, recipe, made, cache or gate.cache)
+    for number, recipe in enumerate(here, 1):
+        nth = f", step {number} of {len(steps)}" if len(steps) > 1 else ""
+        last = renew and recipe is steps[-1]
+        made = _made(gate, cell, task, recipe, made, cache or gate.cache, nth, renew=last)
     if gate.environments[cell.environment].host is None:
         return made
-    return _delivered(gate, cell, task, steps[len(here) :], made, anew=cache is not None)
+    there = steps[len(here) :]
+    return _delivered(gate, cell, task, there, made, anew=cache is not None, renew=renew)
+
+
+def renewed(gate: Gate, cell: Cell, task: Task, error: InferbenchError) -> Artifact | None:
+    """Return a cell's artifact once more, where what was kept of it is why it did not open.
+
+    That is so where the adapter says that it does not belong here or is damaged, and, whatever was
+    said, where it is no longer what was written: it is built anew then, and the session told.
+
+    Args:
+        gate: What knows the environments.
+        cell: What it is for.
+        task: The cell's model.
+        error: Why it did not open.
+
+    Returns:
+        None where it is as it was written, so that opening it again would end alike.
+
+    Raises:
+        InferbenchError: What was refused could not be built anew.
+    """
+    from pytest_inferbench.artifacts.cache import doubt
+
+    if error.code in _NO_WORKER:
+        return None
+    doubt()
+    refused = error.code in _REFUSED
+    try:
+        again = provide(gate, cell, task, renew=refused)
+    except InferbenchError:
+        if refused:
+            raise
+        return None  # the first error says more
+    if refused and again.built:
+        _tell_rebuilt(gate, cell, f"the backend refused what was kept ({error.message})")
+    return again if again.built else None
+
+
+def _tell_rebuilt(gate: Gate, cell: Cell, why: str) -> None:
+    if why:
+        gate.tell(f"{cell.model} at {cell.precision} for {cell.backend} was built anew: {why}")
 
 
 def graph_of(gate: Gate, cell: Cell, task: Task) -> tuple[Artifact, Steps]:
@@ -83,7 +140,7 @@ def graph_of(gate: Gate, cell: Cell, task: Task) -> tuple[Artifact, Steps]:
     for recipe in steps:
         if _is_built_there(gate, cell, recipe) or not recipe.file_name.endswith((".onnx", ".xml")):
             break
-        made, count = _made(gate, cell, task, recipe, made, gate.cache), count + 1
+        made, count = _made(gate, cell, task, recipe, made, gate.cache, "", renew=False), count + 1
     return made, steps[count:]
 
 
@@ -113,10 +170,19 @@ def _source(task: Task, kind: str) -> Artifact:
 
 
 def _made(
-    gate: Gate, cell: Cell, task: Task, recipe: Recipe, source: Artifact, cache: ArtifactCache
+    gate: Gate,
+    cell: Cell,
+    task: Task,
+    recipe: Recipe,
+    source: Artifact,
+    cache: ArtifactCache,
+    nth: str,
+    *,
+    renew: bool,
 ) -> Artifact:
     """Return what a step makes of the one before it, built if this host has not built it yet."""
     environment = _environment_for(gate, cell, recipe)
+    what = f"{gate.nth(cell)}{_building(cell)}{nth}"
 
     def build(folder: Path) -> Mapping[str, object]:
         with gate.launch(environment, [recipe.module]) as worker:
@@ -124,54 +190,86 @@ def _made(
                 "build",
                 {**build_fields(recipe, source.path), "output": str(folder / recipe.file_name)},
                 task.calibration if recipe.calibrated else {},
-                on_wait=gate.progress(
-                    f"building {cell.model} at {cell.precision} for {cell.backend}"
-                ),
+                on_wait=gate.progress(what),
             ).fields
         return facts
 
     key = _key(gate, cell, task, recipe, source.sha256)
-    cached = cache.get_or_build(key, _describe(cell, recipe), build)
+    if renew:
+        cache.remove([key])
+    waiting = gate.progress(f"{what}: another process does it")
+    cached = cache.get_or_build(key, _describe(cell, recipe), build, waiting)
+    _tell_rebuilt(gate, cell, _damage(cached.rebuilt_because))
     files = cached.meta["files"]
     return Artifact(
         str(cached.folder / recipe.file_name),
         files[recipe.file_name]["sha256"],
         cached.meta["facts"],
         tuple(sorted(files.keys() - {recipe.file_name})),
+        built=cached.built or source.built,
     )
 
 
+def _damage(found: str) -> str:
+    return f"what was kept is damaged ({found})" if found else ""
+
+
 def _delivered(
-    gate: Gate, cell: Cell, task: Task, steps: Steps, source: Artifact, *, anew: bool
+    gate: Gate,
+    cell: Cell,
+    task: Task,
+    steps: Steps,
+    source: Artifact,
+    *,
+    anew: bool,
+    renew: bool,
 ) -> Artifact:
     """Return an artifact on the cell's own host: sent there, and the last steps built there."""
-    from pytest_inferbench.remote import RemoteCache, remote_cache
+    from pytest_inferbench.remote import RemoteCache, RemoteEntry, remote_cache
 
     if not source.sha256:  # a service, which is where its URL says
         return source
 
-    def sent(there: RemoteCache) -> str:
+    def sent(there: RemoteCache) -> RemoteEntry:
         file = Path(source.path)
         describe = {"model": cell.model, "sent": file.name}
         entry = there.send(file.parent, (file.name, *source.beside), describe)
-        return str(entry.folder / file.name)
+        if entry.rebuilt_because:
+            why = _damage(entry.rebuilt_because)
+            gate.tell(f"{cell.model} was sent to environment {cell.environment} again: {why}")
+        return entry
 
-    what = f"{cell.model} at {cell.precision} for {cell.backend}"
+    doing = _building(cell) if steps else f"sending {cell.model} for {cell.backend}"
+    what = f"{gate.nth(cell)}{doing}"
     with remote_cache(gate, cell.environment, what, [step.module for step in steps]) as there:
         made = replace(source, path="")  # not there yet
         for recipe in steps:
             key = _key(gate, cell, task, recipe, made.sha256)
-            entry = (not anew and there.find(key)) or there.build(
-                key,
-                _describe(cell, recipe),
-                recipe.file_name,
-                build_fields(recipe, made.path or sent(there)),
-                task.calibration if recipe.calibrated else {},
-                anew=anew,
+            last = renew and recipe is steps[-1]
+            entry = None if anew or last else there.find(key)
+            if entry is None:
+                model = made.path or str(sent(there).folder / Path(source.path).name)
+                entry = there.build(
+                    key,
+                    _describe(cell, recipe),
+                    recipe.file_name,
+                    build_fields(recipe, model),
+                    task.calibration if recipe.calibrated else {},
+                    anew=anew,
+                    in_place=last,
+                )
+                _tell_rebuilt(gate, cell, _damage(entry.rebuilt_because))
+            made = Artifact(
+                str(entry.folder / recipe.file_name),
+                entry.sha256[recipe.file_name],
+                entry.facts,
+                built=entry.built or made.built,
             )
-            path = str(entry.folder / recipe.file_name)
-            made = Artifact(path, entry.sha256[recipe.file_name], entry.facts)
-        return made if made.path else replace(made, path=sent(there))
+        if made.path:
+            return made
+        entry = sent(there)
+        path = str(entry.folder / Path(source.path).name)
+        return replace(made, path=path, built=entry.built or made.built)
 
 
 def _key(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source_sha256: str) -> str:
@@ -184,6 +282,10 @@ def _key(gate: Gate, cell: Cell, task: Task, recipe: Recipe, source_sha256: str)
     return artifact_key(
         source_sha256, recipe, task.calibration_sha256 if recipe.calibrated else None, versions
     )
+
+
+def _building(cell: Cell) -> str:
+    return f"building {cell.model} at {cell.precision} for {cell.backend}"
 
 
 def _describe(cell: Cell, recipe: Recipe) -> dict[str, str]:
@@ -249,7 +351,8 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
 
     cell = reference_cell(gate, task.name)
     options = users_options(REFERENCE_BACKEND, gate.settings.backends)
-    recipe = Recipe("reference", "fp32", {"backend": REFERENCE_BACKEND, **options})
+    kept = {"backend": REFERENCE_BACKEND, "outputs": "as numbers", **options}
+    recipe = Recipe("reference", "fp32", kept)
     versions = gate.environments[cell.environment].distributions
     key = artifact_key(task.facts.sha256, recipe, task.data_sha256, versions)
 
@@ -269,5 +372,7 @@ def reference_outputs(gate: Gate, task: Task) -> Sequence[Sample]:
         return {"samples": len(task.inputs)}
 
     cached = gate.cache.get_or_build(key, {"model": task.name, "outputs": "reference"}, build)
+    if cached.rebuilt_because:
+        gate.tell(f"the reference, {cell}, was computed anew: {_damage(cached.rebuilt_because)}")
     with np.load(cached.folder / _OUTPUTS_FILE, allow_pickle=False) as file:
         return unpack_samples({name: file[name] for name in file.files})

@@ -40,6 +40,7 @@ class RemoteEntry:
         folder: Where it is, on that host.
         sha256: The hash of each file, by its name in the folder.
         built: Whether it was built, or sent, just now.
+        rebuilt_because: What was wrong with the one that it replaces; empty if there was none.
     """
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
@@ -47,6 +48,7 @@ class RemoteEntry:
         self.sha256: Mapping[str, str] = fields["files"]
         self.facts: Mapping[str, Any] = fields["facts"]
         self.built: bool = fields["built"]
+        self.rebuilt_because: str = fields["rebuilt_because"]
 
 
 class RemoteCache:
@@ -115,6 +117,7 @@ class RemoteCache:
         calibration: Mapping[str, Any],
         *,
         anew: bool = False,
+        in_place: bool = False,
     ) -> RemoteEntry:
         """Have an entry that is built there, if it is not there already.
 
@@ -126,16 +129,17 @@ class RemoteCache:
                 one on that host.
             calibration: Arrays for it; `find` first, so that they are not sent in vain.
             anew: Build it once more, beside what is kept, in place of the last that was built so.
+            in_place: Build it once more, in place of what is kept.
 
         Raises:
             InferbenchError: It could not be built.
         """
         if anew:
             key = hashlib.sha256(f"{key} anew".encode()).hexdigest()
-        fields = {"key": key, "describe": dict(describe), "file_name": file_name, "anew": anew}
+        fields = {"key": key, "describe": dict(describe), "file_name": file_name}
         reply = self._worker.call(
             "cache_build",
-            {**fields, "build": dict(build)},
+            {**fields, "build": dict(build), "anew": anew or in_place},
             calibration,
             timeout_s=self._wait_s,
             on_wait=lambda passed_s: self._told(passed_s, ""),

@@ -6,7 +6,6 @@ the matrix before `-m` and `-k`, so that no selection can make a requirement van
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +16,7 @@ from _pytest.mark.expression import Expression
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Entry, Ledger
 from pytest_inferbench.matrix import Cell
+from pytest_inferbench.settings.spelling import nearest
 
 
 def check_expression(expression: str) -> None:
@@ -77,8 +77,8 @@ def _nearest(expression: str, cells: Sequence[Cell]) -> str:
     known = {marker for cell in cells for marker in cell.markers}
     names = set(re.findall(r"[\w.+:/-]+", expression)) - {"and", "or", "not"} - known
     hints = [
-        f"{name!r} is no marker (nearest: {match[0]!r})"
+        f"{name!r} is no marker (nearest: {match!r})"
         for name in sorted(names)
-        if (match := difflib.get_close_matches(name, known, 1))
+        if (match := nearest(name, known))
     ]
     return ": " + ", ".join(hints) if hints else ""

@@ -5,10 +5,13 @@ Takes node ids and the ids of cells; gives each node id its group. xdist is impo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pytest_inferbench.matrix import Cell
 
 
 def cell_scheduling(config: pytest.Config, log: Any, cell_ids: Iterable[str]) -> Any:
@@ -40,6 +43,12 @@ def cell_scheduling(config: pytest.Config, log: Any, cell_ids: Iterable[str]) ->
             return cell_in(nodeid, known) or nodeid
 
     return CellScheduling(config, log)
+
+
+def cells_in(nodeids: Iterable[str], cells: Mapping[str, Cell]) -> list[Cell]:
+    """Return the cells that node ids are parametrized over, given every cell by its id."""
+    known = frozenset(cells)
+    return [cells[found] for nodeid in nodeids if (found := cell_in(nodeid, known))]
 
 
 def cell_in(nodeid: str, cell_ids: frozenset[str]) -> str | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
+    from pytest_inferbench.side_by_side import Speedup
     from pytest_inferbench.timing import ColdStart, Latency, Memory
 
 
@@ -124,6 +125,14 @@ def latency(_inferbench_run: CellRun) -> Latency:
     from pytest_inferbench.timing import Latency
 
     return Latency(_inferbench_run)
+
+
+@pytest.fixture
+def speedup(_inferbench_run: CellRun) -> Speedup:
+    """How many times as fast the cell is as those that its `speedup` budgets name."""
+    from pytest_inferbench.side_by_side import Speedup
+
+    return Speedup(_inferbench_run)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.launches import PARTS, STATISTICS, Launch, valid
 from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
+from pytest_inferbench.side_by_side import Beside
 
 if TYPE_CHECKING:
     from pytest_inferbench.baselines.schema import Session
@@ -54,6 +55,8 @@ class RunsHandle(Handle):
 
     def judgements(self) -> list[Judgement]:
         """Judge every budgeted metric; under `--update-baselines`, record instead of comparing."""
+        if self._beside is not None:
+            return self._judged_beside(self._beside)
         stored = self._stored  # a baseline that cannot be read fails before anything is measured
         updating = self._run.gate.options.update is not None
         if updating and self._unlike:
@@ -65,6 +68,23 @@ class RunsHandle(Handle):
         ]
         return [self._confirmed(judgement) for judgement in judged]
 
+    @cached_property
+    def _beside(self) -> Beside | None:
+        """The other side, under `--inferbench-against`: then no baseline is looked at."""
+        return Beside(self._run) if self._run.gate.options.compares else None
+
+    def _judged_beside(self, beside: Beside) -> list[Judgement]:
+        budgets = [budget for metric in self.metrics if (budget := self._budget(metric))]
+        relative = [budget for budget in budgets if budget.kind == "relative"]
+        judged = beside.judgements(relative) if relative else []
+        # an objective is about this build alone, so it is measured alone
+        return judged + [
+            self._judge(budget, self._launches, ()) for budget in budgets if budget not in relative
+        ]
+
+    def _figures_beside(self) -> dict[str, float]:
+        return self._beside.figures(self.metrics) if self._beside is not None else {}
+
     def addition(self) -> dict[str, Any] | None:
         """The session to record, unless the cell's outputs are wrong or too few runs count."""
         gate = self._run.gate
@@ -75,6 +95,8 @@ class RunsHandle(Handle):
 
     def context(self) -> Mapping[str, str]:
         """Say what differs from when the baseline was recorded, and what to do."""
+        if self._beside is not None:
+            return self._beside.context()
         lines = {}
         if self._set_aside:
             lines["set aside"] = self._set_aside
@@ -158,6 +180,8 @@ class Latency(RunsHandle):
 
     def figures(self) -> dict[str, float]:
         """Every statistic, and what the same launches showed beside it."""
+        if figures := self._figures_beside():
+            return figures
         if not self._launches:
             return {}
         return {
@@ -197,12 +221,14 @@ class Memory(RunsHandle):
         """Judge the peak against its baseline and the growth against its limit."""
         judgements = super().judgements()
         growth = self._budget("memory_growth")
-        if growth is not None and self._launches:
+        if growth is not None and self._beside is None and self._launches:
             judgements.append(judge_absolute(growth, self.growth_mib))
         return judgements
 
     def figures(self) -> dict[str, float]:
         """Peak and growth."""
+        if self._beside is not None:
+            return self._figures_beside()
         if not self._launches:
             return {}
         return {"peak_mib": self.peak_mib, "growth_mib": self.growth_mib}
@@ -221,6 +247,8 @@ class ColdStart(RunsHandle):
 
     def figures(self) -> dict[str, float]:
         """The cold start."""
+        if figures := self._figures_beside():
+            return figures
         return {"cold_start_ms": self.median_ms} if self._launches else {}
 
 

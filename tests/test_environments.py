@@ -12,10 +12,12 @@ from pytest_inferbench.environments import (
     check_hardware,
     environment_facts,
     facts_sent,
+    misdeclared,
     send_facts,
 )
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.hardware import Hardware
+from pytest_inferbench.matrix import ModelAxes, build_matrix
 from pytest_inferbench.settings.schema import EnvironmentSettings, Settings
 
 HERE = Hardware("cpu-here-2c", ("nvidia-here",), {"kernel": "1"})
@@ -47,10 +49,17 @@ def test_what_an_interpreter_sees_is_what_its_workers_will(tmp_path):
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/false", "/bin/true"])
-def test_what_is_no_interpreter_here_is_an_error(python):
-    with pytest.raises(InferbenchError, match=rf"environments\.other\.python: {python}") as caught:
-        facts_of(python=python)
-    assert caught.value.code == "IB-203"
+def test_what_is_no_interpreter_here_is_a_fault_of_the_settings(python):
+    default, other = facts_of(python=python)
+    assert other.unreachable.startswith(f"[IB-203] environments.other.python: {python} did not")
+    assert (other.misdeclared, other.distributions) == (True, {})
+    assert (other.cpu, other.gpus) == (default.cpu, default.gpus), "the machine is this one"
+    known = {facts.name: facts for facts in (default, other)}
+    cells = build_matrix([ModelAxes("net", ("ort-cpu", "openvino"), ("fp32",))], [default, other])
+    there, here = cells
+    assert other.unreachable in there.cannot_run
+    assert misdeclared(known, [cell.environment for cell in cells]) == other.unreachable
+    assert misdeclared(known, [here.environment]) == ""
 
 
 def test_an_interpreter_without_numpy_can_run_nothing(tmp_path):
@@ -81,6 +90,7 @@ def test_hosts_are_asked_beside_each_other(tmp_path, monkeypatch):
         assert facts.unreachable.startswith(f"[IB-203] environment {facts.name} did not answer:")
         assert "all of us" in facts.unreachable
         assert (facts.distributions, facts.gpus, facts.facts) == ({}, (), {})
+        assert not facts.misdeclared
 
 
 def test_facts_reach_the_processes_of_a_parallel_session_unchanged():

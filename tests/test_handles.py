@@ -83,6 +83,31 @@ def test_a_budget_below_the_null_is_refused_with_what_to_do(metric, reference, a
         similarity(reference, noisy(reference, 0.001), **{metric: 0.9}).judgements()
     assert error.value.code == "IB-503"
     assert advice in error.value.hint
+    assert error.value.hint.startswith("Raise it above that")
+
+
+@pytest.mark.parametrize(
+    ("metric", "reference", "advice"),
+    [
+        ("cosine", DIFFERENT + 5000, "budget `centred_cosine`"),
+        # Two inputs with the same answer.
+        ("centred_cosine", np.concatenate([DIFFERENT, DIFFERENT[:1]]), "`centred_cosine = false`"),
+    ],
+)
+def test_where_outputs_are_alike_nothing_can_be_raised_above_them(metric, reference, advice):
+    with pytest.raises(InferbenchError, match=r"different inputs reach 1\.000000") as error:
+        similarity(reference, noisy(reference, 0.001), **{metric: 0.9}).judgements()
+    assert error.value.code == "IB-503"
+    assert "Raise" not in error.value.hint
+    assert advice in error.value.hint
+
+
+def test_where_every_output_is_the_same_the_data_or_other_budgets_help():
+    same = np.repeat(DIFFERENT[:1], 4, axis=0)
+    with pytest.raises(InferbenchError, match=r"different inputs reach 1\.000000") as error:
+        similarity(same, noisy(same, 0.001), cosine=0.9).judgements()
+    assert "give the model data whose outputs differ more" in error.value.hint
+    assert "`cosine = false`" in error.value.hint
 
 
 def test_a_centred_budget_of_the_settings_needs_samples_that_differ():

@@ -40,6 +40,17 @@ def test_what_is_installed_with_a_recipe_can_run():
     assert "fp8" in fp8.cannot_run
 
 
+@pytest.mark.parametrize("name", list(CATALOG))
+def test_a_precision_that_a_backend_lacks_names_those_that_it_has(name):
+    info = CATALOG[name]
+    everywhere = facts(distributions=dict.fromkeys(info.distributions, "1"), gpus=("nvidia-a",))
+    lacks = [precision for precision in PRECISIONS if precision not in info.precisions]
+    for cell in cells([name], lacks, [everywhere]):
+        if info.adapter and not cell.hardware.startswith("no-"):
+            assert f"no {cell.precision} for {name}" in cell.cannot_run
+            assert f"; it has {', '.join(info.precisions)} (" in cell.cannot_run
+
+
 def test_every_reason_is_given():
     (cell,) = cells(["trt"], ["int8"])
     assert "no NVIDIA GPU" in cell.cannot_run

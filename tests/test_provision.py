@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
@@ -31,18 +31,9 @@ precisions = ["fp32", "fp16", "int8"]
 
 
 @pytest.fixture
-def gate_in(tmp_path):
+def gate_in(tmp_path, save_net):
     """Make the gate of a folder with one small model."""
-    weight = np.random.default_rng(0).normal(0, 1, (64, 16)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "net.onnx")
+    save_net(tmp_path / "net.onnx")
 
     def make(method="minmax"):
         (tmp_path / "inferbench.toml").write_text(SETTINGS.replace("METHOD", method))

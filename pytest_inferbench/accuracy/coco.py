@@ -7,7 +7,6 @@ the judge of record. Pure: knows neither files nor models.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from pytest_inferbench.accuracy.detection import Detections
 from pytest_inferbench.accuracy.ground_truth import GroundTruth
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.settings.spelling import nearest
 
 AREAS = ("all", "small", "medium", "large")  # up to 32 x 32 pixels, up to 96 x 96, above
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -123,10 +123,10 @@ def evaluate(ground_truth: GroundTruth, detections: Detections) -> CocoScores:
 def _position(what: str, value: Any, known: tuple[Any, ...]) -> int:
     if value in known:
         return known.index(value)
-    near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
+    near = nearest(str(value), [str(k) for k in known])
     raise InferbenchError(
         "IB-532",
-        f"there is no {what} {value!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        f"there is no {what} {value!r}" + (f"; did you mean {near!r}?" if near else ""),
         f"known: {', '.join(map(str, known))}",
     )
 

@@ -5,13 +5,13 @@ Runs in the worker.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.settings.spelling import nearest
 
 BY_TYPE = "op:"
 """Before an operator's type, where nodes are named: ``op:Softmax``."""
@@ -27,16 +27,31 @@ def check_excluded(source: Path, nodes: Iterable[Any], exclude: Iterable[str]) -
         InferbenchError: IB-432.
     """
     nodes = list(nodes)
-    names = {node.name for node in nodes} | {f"{BY_TYPE}{node.op_type}" for node in nodes}
-    for name in exclude:
-        if name not in names:
-            near = difflib.get_close_matches(name, sorted(names), 1)
-            raise InferbenchError(
-                "IB-432",
-                f"{source.name} has no node {name!r} to exclude from quantization"
-                + (f"; did you mean {near[0]!r}?" if near else ""),
-                "Correct the model's quantization.exclude.",
-            )
+    names = {node.name for node in nodes if node.name}
+    types = {node.op_type for node in nodes}
+    for wanted in exclude:
+        by_type = wanted.startswith(BY_TYPE)
+        if (wanted[len(BY_TYPE) :] in types) if by_type else (wanted in names):
+            continue
+        near = _nearest(wanted, names, types)
+        kind = "node of the type" if by_type else "node"
+        raise InferbenchError(
+            "IB-432",
+            f"{source.name} has no {kind} {wanted!r} to exclude from quantization"
+            + (f"; did you mean {near!r}?" if near else ""),
+            "Correct the model's quantization.exclude. By type it may name"
+            f" {', '.join(f'{BY_TYPE}{each}' for each in sorted(types))}.",
+        )
+
+
+def _nearest(wanted: str, names: Iterable[str], types: Iterable[str]) -> str | None:
+    """Return what was meant: a type for a type; for a name a name, or a type without its mark."""
+    word = wanted.removeprefix(BY_TYPE)
+    like = nearest(word, types)
+    bare = like is not None and word.lower() == like.lower()
+    if not (bare or wanted.startswith(BY_TYPE)) and (name := nearest(word, names)):
+        return name
+    return f"{BY_TYPE}{like}" if like else None
 
 
 def names_of(nodes: Iterable[Any], exclude: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.settings.spelling import nearest
 
 Array = npt.NDArray[Any]
 
@@ -191,12 +192,10 @@ class Backend(ABC):
 
 def unknown_option(key: str, known: Sequence[str]) -> InferbenchError:
     """Return the error for an option that an adapter does not have, with the nearest it has."""
-    import difflib
-
-    near = difflib.get_close_matches(key, known, 1)
+    near = nearest(key, known)
     return InferbenchError(
         "IB-323",
-        f"unknown option {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        f"unknown option {key!r}" + (f"; did you mean {near!r}?" if near else ""),
         f"Known: {', '.join(sorted(known))}.",
     )
 

@@ -14,15 +14,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.backends.ort_binding import Device, bind, can_bind, run_once
 from pytest_inferbench.backends.ort_graphs import CudaGraphs
-from pytest_inferbench.backends.ort_placement import Node, assigned, executed, nodes_of
+from pytest_inferbench.backends.ort_placement import assigned_in, executed, nodes_of
 from pytest_inferbench.backends.ort_providers import (
     CUDA,
     DIRECTML,
     TENSORRT,
-    chain,
     emulation,
     provider_of,
 )
@@ -39,10 +39,7 @@ class OnnxRuntime(Backend):
     """
 
     distributions: ClassVar[Sequence[str]] = (
-        "onnxruntime",
-        "onnxruntime-gpu",
-        "onnxruntime-openvino",
-        "onnxruntime-directml",
+        *ORT_DISTRIBUTIONS,
         "onnxruntime-ep-openvino",
         "onnxruntime-ep-nv-tensorrt-rtx-cu12",
         "onnxruntime-ep-nv-tensorrt-rtx-cu13",
@@ -57,14 +54,11 @@ class OnnxRuntime(Backend):
         self._artifact, self._options, self._precision = artifact, dict(options), precision
         self._provider = provider_of(options)
         self._ort = load_runtime(options)
-        self._session = open_session(self._ort, artifact, options, precision)
+        self._session, self._own = open_session(self._ort, artifact, options, precision)
         inputs = specs(self._session.get_inputs(), "input")
         outputs = specs(self._session.get_outputs(), "output")
-        self._device = (
-            Device("cuda", int(chain(options, precision)[0][1].get("device_id", 0)))
-            if self._provider in (CUDA, TENSORRT)
-            else None
-        )
+        on_cuda = self._provider in (CUDA, TENSORRT)
+        self._device = Device("cuda", int(self._own.get("device_id", 0))) if on_cuda else None
         self._graphs = None
         if options.get("cuda_graph") and self._device:
             self._graphs = CudaGraphs(self._ort, self._session, inputs, outputs, self._device)
@@ -107,23 +101,23 @@ class OnnxRuntime(Backend):
             "provider": providers[0],
             "providers": providers,
             "provider_options": {
-                **chain(self._options, self._precision)[0][1],
+                **self._own,
                 **self._session.get_provider_options().get(providers[0], {}),
             },
             "intra_op_num_threads": chosen.intra_op_num_threads,
             "graph_optimization_level": chosen.graph_optimization_level.name,
-            **self._assigned(),
+            **assigned_in(self._session, self._provider),
             **self._emulated(),
         }
 
     def _placement(self, inputs: dict[str, Array] | None) -> Mapping[str, Any]:
         """Run once more, in a short-lived session with a profile."""
-        facts = self._assigned()
+        facts = assigned_in(self._session, self._provider)
         if inputs is None:
             return facts
         options = {key: each for key, each in self._options.items() if key != "cuda_graph"}
         with tempfile.TemporaryDirectory(prefix="inferbench-profile-") as folder:
-            session = open_session(
+            session, _ = open_session(
                 self._ort, self._artifact, options, self._precision, f"{folder}/run"
             )
             run_once(self._ort, session, self._given(inputs), self.outputs)
@@ -136,17 +130,6 @@ class OnnxRuntime(Backend):
             )
         ran = executed(nodes, self._provider, self._precision)
         return {**ran, "placement": facts.get("placement", ran["placement"]), **self._emulated()}
-
-    def _assigned(self) -> dict[str, Any]:
-        tell = getattr(self._session, "get_provider_graph_assignment_info", None)
-        if tell is None:
-            return {}
-        nodes = [
-            Node(node.name, node.op_type, part.ep_name)
-            for part in tell()
-            for node in part.get_nodes()
-        ]
-        return assigned(nodes, self._provider)
 
     def _emulated(self) -> dict[str, Any]:
         sentence = emulation(self._options, self._precision)

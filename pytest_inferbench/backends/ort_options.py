@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_inferbench.backends.contract import unknown_option
-from pytest_inferbench.backends.ort_providers import DIRECTML, FRIENDLY, provider_of
+from pytest_inferbench.backends.ort_providers import (
+    DIRECTML,
+    FRIENDLY,
+    friendly_of,
+    provider_of,
+)
 from pytest_inferbench.errors import InferbenchError
 
 ERRORS_ONLY = 3
@@ -20,8 +25,8 @@ _PLAIN = (
 )
 _ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
 _TABLES = ("provider_options", "session_config", "free_dimensions")
-_OTHERS = ("provider", "library", "library_name", "preload", "concurrent")
-_KNOWN = (*_PLAIN, *_ENUMS, *_TABLES, *_OTHERS, *FRIENDLY)
+_OTHERS = ("provider", "library", "library_name", "preload")
+_OF_ALL = (*_PLAIN, *_ENUMS, *_TABLES, *_OTHERS)
 
 
 def session_options(ort: Any, options: Mapping[str, Any]) -> Any:
@@ -35,8 +40,8 @@ def session_options(ort: Any, options: Mapping[str, Any]) -> Any:
     if provider_of(options) == DIRECTML:
         made.enable_mem_pattern = False  # DirectML refuses it
     for key, value in options.items():
-        if key not in _KNOWN:
-            raise unknown_option(key, _KNOWN)
+        if key not in _OF_ALL and key not in FRIENDLY:  # another provider's: see `ort_providers`
+            raise unknown_option(key, (*_OF_ALL, *friendly_of(provider_of(options))))
         if key in _TABLES and not isinstance(value, Mapping):
             raise _cannot(key, value, "a table")
         if key in _PLAIN:

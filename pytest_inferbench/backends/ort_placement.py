@@ -109,6 +109,15 @@ def assigned(nodes: Sequence[Node], provider: str) -> dict[str, Any]:
     return facts
 
 
+def assigned_in(session: Any, provider: str) -> dict[str, Any]:
+    """Return what a session's assignment proves; nothing of a runtime too old to tell."""
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    if tell is None:
+        return {}
+    parts = ((part.ep_name, node) for part in tell() for node in part.get_nodes())
+    return assigned([Node(node.name, node.op_type, name) for name, node in parts], provider)
+
+
 def executed(nodes: Sequence[Node], provider: str, precision: str) -> dict[str, Any]:
     """Return what a profile tells.
 

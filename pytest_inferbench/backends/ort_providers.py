@@ -25,6 +25,7 @@ _FRIENDLY: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     CUDA: {
         "device_id": {"device_id": "{}"},
         "cuda_graph": {"enable_cuda_graph": "{}"},
+        "concurrent": {},  # the adapter's own: whether threads take turns
     },
     TENSORRT: {
         "device_id": {"device_id": "{}"},
@@ -32,6 +33,7 @@ _FRIENDLY: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "workspace_mib": {"trt_max_workspace_size": "{}"},
         "engine_cache": {"trt_engine_cache_enable": "1", "trt_engine_cache_path": "{}"},
         "timing_cache": {"trt_timing_cache_enable": "1", "trt_timing_cache_path": "{}"},
+        "concurrent": {},
     },
     OPENVINO: {"device_type": {"device_type": "{}"}},
     DIRECTML: {"device_id": {"device_id": "{}"}},
@@ -46,6 +48,11 @@ FOLDERS = ("engine_cache", "timing_cache")
 def provider_of(options: Mapping[str, Any]) -> str:
     """Return the provider that an options table asks for."""
     return str(options.get("provider", CPU))
+
+
+def friendly_of(provider: str) -> tuple[str, ...]:
+    """Return the friendly options that a provider has."""
+    return tuple(_FRIENDLY.get(provider, {}))
 
 
 def chain(options: Mapping[str, Any], precision: str) -> Chain:

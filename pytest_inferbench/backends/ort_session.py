@@ -59,8 +59,8 @@ def load_runtime(options: Mapping[str, Any]) -> Any:
 
 def open_session(
     ort: Any, artifact: str, options: Mapping[str, Any], precision: str, profile_prefix: str = ""
-) -> Any:
-    """Return a session whose first provider is the one asked for.
+) -> tuple[Any, Mapping[str, str]]:
+    """Return a session whose first provider is the one asked for, and that one's own options.
 
     Args:
         ort: The runtime's module.
@@ -82,9 +82,10 @@ def open_session(
         chosen.profile_file_prefix = profile_prefix
     devices = plugin_devices(ort, provider, options)
     providers = chain(options, precision)
-    _set_up(provider, providers[0][1], options, precision, chosen)
+    own = providers[0][1]
+    _set_up(provider, own, options, precision, chosen)
     if devices:
-        chosen.add_provider_for_devices(devices, providers[0][1])
+        chosen.add_provider_for_devices(devices, own)
         providers = []
     try:
         session = ort.InferenceSession(artifact, chosen, providers or None, enable_fallback=0)
@@ -98,7 +99,7 @@ def open_session(
             f"{provider} was asked for and {ran[0]} ran instead",
             "Its libraries or device are missing: see the worker's last lines.",
         )
-    return session
+    return session, own
 
 
 def _set_up(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from pytest_inferbench.backends import torch_facts as facts
 from pytest_inferbench.backends import torch_files as files
 from pytest_inferbench.backends import torch_options
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
+from pytest_inferbench.backends.torch_tensors import Casts
 from pytest_inferbench.errors import InferbenchError
 
 _HALVES = {"fp16": "float16", "bf16": "bfloat16"}
@@ -47,18 +48,19 @@ class Torch(Backend):
 
         self._torch, self._precision, self._mode = torch, precision, asked.mode
         self._device = facts.device(torch, asked.device, precision)
-        self._half = getattr(torch, _HALVES[precision]) if precision in _HALVES else None
-        self._layout = torch.channels_last if asked.channels_last else None
-        program = files.load(Path(artifact), self._device, asked.signature, self._half is not None)
+        half = getattr(torch, _HALVES[precision]) if precision in _HALVES else None
+        layout = torch.channels_last if asked.channels_last else None
+        self._casts = Casts(torch, self._device, half, layout)
+        program = files.load(Path(artifact), self._device, asked.signature, half is not None)
         self._artifact, self._arguments, self._kind = artifact, program.arguments, program.kind
-        self._module = program.module.to(dtype=self._half) if self._half else program.module
+        self._module = program.module.to(dtype=half) if half else program.module
         if kind == "TorchScript":
             self._module.eval()  # an exported program has no other mode, and refuses to be told
-        if self._layout:
-            self._module.to(memory_format=self._layout)
+        if layout:
+            self._module.to(memory_format=layout)
         self._run = self._module
         # Compiling, and CUDA graphs, are not for several threads at once.
-        self._one_at_a_time = threading.Lock() if asked.mode else None
+        self._turn: Any = threading.Lock() if asked.mode else nullcontext()
         self._before = facts.set_up(torch, precision, asked.threads)
         try:
             if asked.mode:
@@ -70,7 +72,7 @@ class Torch(Backend):
         return program.inputs, program.outputs
 
     def _infer(self, inputs: dict[str, Array]) -> Mapping[str, Array]:
-        with self._explained(inputs), self._turn():
+        with self._explained(inputs), self._turn:
             leaves = self._called(self._arguments(self._tensors(inputs, self.inputs)))
             if len(leaves) != len(self.outputs):
                 names = ", ".join(spec.name for spec in self.outputs)
@@ -78,7 +80,7 @@ class Torch(Backend):
                     "IB-325", f"torch gave {len(leaves)} outputs, and not just {names}"
                 )
             return {
-                spec.name: self._cast_out(leaf, spec)
+                spec.name: self._casts.array(leaf, spec)
                 for spec, leaf in zip(self.outputs, leaves, strict=True)
             }
 
@@ -109,7 +111,7 @@ class Torch(Backend):
         return {
             "kind": self._kind,
             "compile": self._mode or False,
-            "channels_last": self._layout is not None,
+            "channels_last": self._casts.layout is not None,
             **facts.ran(self._torch, self._module, self._device, self._precision),
             **(facts.compiled() if self._mode else {}),
         }
@@ -129,32 +131,8 @@ class Torch(Backend):
         return list(pytree.tree_leaves(result))
 
     def _tensors(self, arrays: Mapping[str, Array], specs: Sequence[TensorSpec]) -> list[Any]:
-        """Copy inputs to the device: a module may write into what it is given."""
         with self._torch.inference_mode():
-            return [self._cast_in(self._torch.tensor(arrays[spec.name])) for spec in specs]
-
-    def _cast_in(self, tensor: Any) -> Any:
-        dtype = self._half if self._half and tensor.is_floating_point() else tensor.dtype
-        tensor = tensor.to(self._device, dtype)
-        if self._layout and tensor.dim() == 4:
-            tensor = tensor.contiguous(memory_format=self._layout)
-        return tensor
-
-    def _cast_out(self, tensor: Any, spec: TensorSpec) -> Array:
-        if tensor.is_floating_point() and tensor.dtype in (self._half, self._torch.bfloat16):
-            declared = getattr(self._torch, spec.dtype, self._torch.float32)
-            exact = declared.is_floating_point and declared is not self._torch.bfloat16
-            tensor = tensor.to(declared if exact else self._torch.float32)
-        array: Array = tensor.cpu().numpy()
-        return array
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._one_at_a_time is None:
-            yield
-        else:
-            with self._one_at_a_time:
-                yield
+            return [self._casts.tensor(arrays[spec.name]) for spec in specs]
 
     @contextmanager
     def _explained(self, inputs: Mapping[str, Array]) -> Iterator[None]:

@@ -26,7 +26,7 @@ from pytest_inferbench.backends.trt_session import Session
 from pytest_inferbench.errors import InferbenchError
 
 RUN_OPTIONS = ("device_id", "cuda_graphs")
-_RECIPE_OPTIONS = ("int8", "calibration_cache", "fused_nms")
+_RECIPE_OPTIONS = ("calibration_cache", "fused_nms")
 
 
 class TensorRt(Backend):

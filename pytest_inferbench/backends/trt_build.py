@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
-from pytest_inferbench.backends.trt_engine import EngineBuilder, build_request
+from pytest_inferbench.backends.contract import Array, Backend, TensorSpec, unknown_option
+from pytest_inferbench.backends.trt_engine import BUILD_OPTIONS, EngineBuilder, build_request
 from pytest_inferbench.backends.trt_flavour import (
     DISTRIBUTIONS,
     default_capabilities,
@@ -20,12 +20,15 @@ from pytest_inferbench.backends.trt_flavour import (
 from pytest_inferbench.backends.trt_network import specs
 from pytest_inferbench.errors import InferbenchError
 
+_RECIPE_OPTIONS = ("fused_nms",)
+
 
 class TensorRtBuild(Backend):
     """Builds by TensorRT for RTX; opening is all that it can do.
 
     Options: ``compute_capabilities`` (8.0, 8.6, 8.9 and 12.0; the last two at fp8), ``profiles``,
-    ``workspace_mib``, ``builder_level``, ``plugins``.
+    ``workspace_mib``, ``builder_level``, ``timing_cache``, ``plugins``. Those that say how its
+    graph is made are known and do nothing here.
     """
 
     distributions: ClassVar[Sequence[str]] = DISTRIBUTIONS
@@ -34,8 +37,7 @@ class TensorRtBuild(Backend):
     def _open(
         self, artifact: str, options: Mapping[str, Any], precision: str
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        given = {key: value for key, value in options.items() if key != "fused_nms"}
-        request = build_request(precision, given)
+        request = build_request(precision, _of_builds(options))
         flavour = find_flavour(only_rtx=True)
         capabilities = request.capabilities or default_capabilities(precision)
         for capability in capabilities:  # misspelt ones are found before the first minute is spent
@@ -56,6 +58,14 @@ class TensorRtBuild(Backend):
 
     def _describe(self) -> Mapping[str, Any]:
         return {"provider": f"{self._facts['flavour']} {self._facts['version']}", **self._facts}
+
+
+def _of_builds(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the builder is told; refuse what neither it nor the recipes know (IB-323)."""
+    for key in options:
+        if key not in (*BUILD_OPTIONS, *_RECIPE_OPTIONS):
+            raise unknown_option(key, (*BUILD_OPTIONS, *_RECIPE_OPTIONS))
+    return {key: value for key, value in options.items() if key in BUILD_OPTIONS}
 
 
 def built_for(builder: EngineBuilder, capabilities: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -53,7 +53,9 @@ class Build:
             fresh = provide(run.gate, run.cell, run.task, ArtifactCache(Path(folder)))
             with run.new_worker() as worker:
                 worker.call("open", {**run.open_fields(), "artifact": fresh.path})
-                second = [dict(worker.call("infer", {}, sample).arrays) for sample in samples]
+                second = [
+                    run.as_numbers(worker.call("infer", {}, sample).arrays) for sample in samples
+                ]
         rounding = ROUNDING[run.cell.precision]
         return [
             f"built again, {name} {off_by(error)} (sample {number})"

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_inferbench.cellrun import FATAL
-from pytest_inferbench.conformance.probes import ROUNDING, Probe, elementwise
+from pytest_inferbench.conformance.probes import ROUNDING, STEP, Probe, elementwise
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -43,6 +43,19 @@ class Contract:
     def __init__(self, run: CellRun) -> None:
         self._run = run
 
+    def repeats(self) -> list[str]:
+        """The same input twice gives the same output, to the bit, and something at all."""
+        import numpy as np
+
+        sample = self._run.inputs[0]
+        first, second = self._run.infer(sample), self._run.infer(sample)
+        faults = [f"{name} is empty" for name, array in first.items() if array.size == 0]
+        return faults + [
+            f"{name} is another the second time"
+            for name, array in first.items()
+            if not np.array_equal(array, second[name], equal_nan=array.dtype.kind in "fc")
+        ]
+
     def layouts(self) -> list[str]:
         """Strided, reversed and read-only inputs give the outputs of plain ones."""
         return self._run.examine("layouts", self._samples)
@@ -68,7 +81,7 @@ class Contract:
                 got = together[name][start : start + count]
                 if got.shape != alone.shape:
                     faults.append(f"{name} has shape {together[name].shape} for {sum(rows)} rows")
-                elif (error := relative_error(alone, got)) > self._rounding:
+                elif (error := relative_error(alone, got)) > self._rounding_of(name):
                     faults.append(f"sample {number} in a batch: {name} {off_by(error)}")
             start += count
         return faults
@@ -180,6 +193,10 @@ class Contract:
     @property
     def _rounding(self) -> float:
         return ROUNDING[self._run.cell.precision]
+
+    def _rounding_of(self, output: str) -> float:
+        declared = {spec["name"]: spec["dtype"] for spec in self._run.opened["outputs"]}
+        return max(self._rounding, STEP.get(declared[output], 0.0))
 
     def _batchable(self) -> Sequence[Sample]:
         opened = self._run.opened

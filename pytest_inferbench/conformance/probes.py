@@ -34,6 +34,9 @@ Another batch or thread takes another order of summation, and at int8 a value on
 into the next step.
 """
 
+STEP: Mapping[str, float] = {"float16": 2**-10, "bfloat16": 2**-7}
+"""How far apart the neighbours of a value lie that an output of few bits is rounded to."""
+
 _OPSET, _IR = 17, 8  # what every runtime of the last years reads
 
 

@@ -75,20 +75,18 @@ def sample(
     gc.collect()
     gc.disable()
     try:
-        warmup_ns, warmup_s, steady = _warm_up(runs, wait, warmup_floor_s, warmup_ceiling_s)
-        typical_ns = max(1.0, float(np.median(warmup_ns[-100:])))
-        calls = max(1, math.ceil(SHORTEST_SAMPLE_NS / typical_ns))
-        calls = min(calls, max(1, max_calls))
+        warmed = warm_up(runs, wait, warmup_floor_s, warmup_ceiling_s)
+        calls = min(calls_per_sample(warmed.ns), max(1, max_calls))
         taken = itertools.cycle(runs)
         batches = [tuple(itertools.islice(taken, calls)) for _ in runs]
         nothing: Iterator[Sequence[Run]] = itertools.repeat(())
-        overhead_ns = float(np.median(_take(nothing, _nothing, 0.01, 1000)))
-        elapsed_ns = _take(itertools.cycle(batches), wait, duration_s, max_calls // calls)
+        overhead_ns = float(np.median(take(nothing, _nothing, 0.01, 1000)))
+        elapsed_ns = take(itertools.cycle(batches), wait, duration_s, max_calls // calls)
     finally:
         if collecting:
             gc.enable()
     ns = np.maximum(np.rint((elapsed_ns - overhead_ns) / calls), 0).astype(np.int64)
-    return Samples(ns, calls, len(warmup_ns), warmup_s, steady, overhead_ns)
+    return Samples(ns, calls, len(warmed.ns), warmed.seconds, warmed.steady, overhead_ns)
 
 
 def percentiles_ms(ns: Nanoseconds) -> dict[str, float]:
@@ -99,8 +97,11 @@ def percentiles_ms(ns: Nanoseconds) -> dict[str, float]:
     return {**named, "mean": float(ms.mean()), "min": float(ms.min())}
 
 
-def _take(
-    batches: Iterator[Sequence[Run]], wait: Callable[[], object], duration_s: float, most: int
+def take(
+    batches: Iterator[Sequence[Run]],
+    wait: Callable[[], object],
+    duration_s: float,
+    most: int = 1_000_000,
 ) -> Nanoseconds:
     """Time whole batches, one after another, until the time or their number is spent."""
     clock = time.perf_counter_ns
@@ -119,27 +120,48 @@ def _take(
     return np.array(elapsed_ns, dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class Warmup:
+    """The calls before anything counts.
+
+    Attributes:
+        ns: Nanoseconds a call, in the order taken.
+        seconds: How long they took.
+        steady: Whether they had stopped getting faster.
+    """
+
+    ns: Nanoseconds
+    seconds: float
+    steady: bool
+
+
+def calls_per_sample(warmup_ns: Nanoseconds) -> int:
+    """Return how many calls a clock read must cover, so that its own cost does not show."""
+    typical_ns = max(1.0, float(np.median(warmup_ns[-100:])))
+    return max(1, math.ceil(SHORTEST_SAMPLE_NS / typical_ns))
+
+
 def is_steady(lows_ns: Sequence[float]) -> bool:
     """Whether the last windows were no faster than the best one before them."""
     before, last = lows_ns[:-STEADY_WINDOWS], lows_ns[-STEADY_WINDOWS:]
     return bool(before) and min(last) >= min(before) * (1 - STEADY_GAIN)
 
 
-def _warm_up(
+def warm_up(
     runs: Sequence[Run], wait: Callable[[], object], floor_s: float, ceiling_s: float
-) -> tuple[Nanoseconds, float, bool]:
+) -> Warmup:
     """Call until steady, within the floor and the ceiling."""
     singles = itertools.cycle([(run,) for run in runs])
     windows: list[Nanoseconds] = []
     lows_ns: list[float] = []
     started = time.perf_counter()
     while True:
-        windows.append(_take(singles, wait, _WINDOW_S, 1_000_000))
+        windows.append(take(singles, wait, _WINDOW_S))
         lows_ns.append(float(np.percentile(windows[-1], 25)))
         passed_s = time.perf_counter() - started
         steady = passed_s >= floor_s and is_steady(lows_ns)
         if steady or passed_s >= ceiling_s:
-            return np.concatenate(windows), passed_s, steady
+            return Warmup(np.concatenate(windows), passed_s, steady)
 
 
 def _nothing() -> None:

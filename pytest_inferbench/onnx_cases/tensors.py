@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_inferbench.accuracy.carried import as_numbers
+
 Array = npt.NDArray[Any]
 
 TEXT = "string"
@@ -97,11 +99,8 @@ def _wide(array: Array) -> type[np.generic]:
 
 def _numbers(carrier: Array, type_name: str) -> Array:
     """Return what a carrier's integers stand for."""
-    if _is_plain(type_name):
-        return carrier
-    if type_name == "bfloat16":  # the upper half of a float32
-        wide = carrier.astype(np.uint32) << np.uint32(16)
-        return np.asarray(wide, np.uint32).view(np.float32)
+    if _is_plain(type_name) or type_name == "bfloat16" or type_name.startswith("float8"):
+        return as_numbers(carrier, type_name)
     import ml_dtypes
 
     values: Array = carrier.view(getattr(ml_dtypes, type_name)).astype(np.float32)

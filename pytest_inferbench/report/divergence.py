@@ -27,8 +27,9 @@ def lines(found: Divergence) -> dict[str, str]:
     effect = found.finding.effects.get(_index(found.finding.culprit))
     if effect is not None and not math.isnan(effect.wrong):
         said["what it does"] = (
-            f"where all before it is right, the outputs' error is {_number(effect.wrong)}, and where"
-            f" it is right too, {_number(effect.right)}; in all it is {_number(curve.final_error)}"
+            f"where all before it is right, the outputs' error is {_number(effect.wrong)}, and"
+            f" where it is right too, {_number(effect.right)}; in all it is"
+            f" {_number(curve.final_error)}"
         )
     others = [_brief(curve, i) for i in found.finding.others[:_SHOWN]]
     if others:

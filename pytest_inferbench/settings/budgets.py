@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.settings.metrics import DEFAULTS, METRICS, Better, Metric
-from pytest_inferbench.settings.spelling import LATER_BUDGETS, dotted, unknown
+from pytest_inferbench.settings.spelling import dotted, unknown
 from pytest_inferbench.settings.units import QUANTITY, example, quantity
+
+if TYPE_CHECKING:
+    from pytest_inferbench.settings.speedups import Speedup
 
 Origin = Literal["default", "settings"]
 
@@ -51,7 +54,13 @@ Rules = dict[Scope, Budget | None]
 
 
 class Budgets(dict[str, Rules]):
-    """A model's budgets as the user wrote them, by metric."""
+    """A model's budgets as the user wrote them, by metric.
+
+    Attributes:
+        speedups: Those that concern two cells.
+    """
+
+    speedups: tuple[Speedup, ...] = ()
 
 
 def parse_budgets(written: Any, report: Callable[[str, str], None]) -> Budgets:
@@ -66,9 +75,14 @@ def parse_budgets(written: Any, report: Callable[[str, str], None]) -> Budgets:
         report("", f"expected a table of budgets, got {written!r:.60}")
         return budgets
     for name, value in written.items():
+        if name == "speedup":
+            from pytest_inferbench.settings.speedups import parse_speedups
+
+            budgets.speedups = parse_speedups(value, report)
+            continue
         metric = METRICS.get(name)
         if metric is None:
-            report(dotted(name), unknown(name, "budget", list(METRICS), LATER_BUDGETS))
+            report(dotted(name), unknown(name, "budget", [*METRICS, "speedup"]))
             continue
         rules = budgets[name] = {}
         for key, scope, leaf in _leaves(metric.name, value, (None, None), report):

@@ -95,6 +95,13 @@ def _check_model(
             "is required for int8: name a folder of calibration images, or leave int8 out of"
             f" {key}.precisions",
         )
+    for speedup in model.budgets.speedups:
+        for backend, precision in (speedup.candidate, speedup.partner):
+            if backend not in known_backends:
+                problems.add(
+                    f"{key}.budgets.speedup",
+                    f'"{backend}-{precision}": {unknown(backend, "backend", known_backends)}',
+                )
     for metric in model.budgets:
         task = METRICS[metric].task
         if task not in (None, model.task):

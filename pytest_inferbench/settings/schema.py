@@ -13,6 +13,7 @@ from msgspec import Meta, field
 
 from pytest_inferbench.settings.budgets import Budget, Budgets, resolve
 from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.speedups import Speedup
 
 Count = Annotated[int, Meta(ge=1)]
 Names = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -102,6 +103,9 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_steal: Share = 0.05
     most_other: Share = 0.25
     same_speed: Annotated[float, Meta(gt=0)] = 0.08
+    burst_s: Seconds = field(name="burst", default=0.03)
+    round_s: Seconds = field(name="round", default=0.6)
+    compare_s: Seconds = field(name="compare_for", default=60.0)
 
 
 class Settings(_Table, frozen=True, kw_only=True):
@@ -128,3 +132,8 @@ class Settings(_Table, frozen=True, kw_only=True):
         if METRICS[metric].task not in (None, settings.task):
             return None
         return resolve(settings.budgets.get(metric, {}), metric, precision, hardware)
+
+    def speedups(self, model: str, backend: str, precision: str) -> tuple[Speedup, ...]:
+        """Return how many times as fast as which others a model's cell must be."""
+        asked = self.models[model].budgets.speedups
+        return tuple(each for each in asked if each.candidate == (backend, precision))

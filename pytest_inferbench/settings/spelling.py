@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Iterable
 
 LATER_TASKS = ("embedding", "classification", "speech", "segmentation")
-LATER_BUDGETS = ("speedup",)
 NOT_YET = "this version does not have it yet"
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -24,6 +24,7 @@ from pytest_inferbench.backends.contract import Backend
 from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
+from pytest_inferbench.measure.bursts import Bursts
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
 
@@ -40,6 +41,7 @@ class Servant:
 
     def __init__(self) -> None:
         self._backend: Backend | None = None
+        self._bursts: Bursts | None = None
         self._depot: Depot | None = None
         self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
@@ -68,6 +70,8 @@ class Servant:
             "open": self.open,
             "infer": self.infer,
             "sample": self.sample,
+            "warm": self.warm,
+            "burst": self.burst,
             "memory": self.memory,
             "placement": self.placement,
             "examine": self.examine,
@@ -179,6 +183,25 @@ class Servant:
             "ran": backend.describe(),
         }, {"ns": samples.ns}
 
+    def warm(
+        self, arrays: Arrays, *, warmup_floor_s: float = 0.1, warmup_ceiling_s: float = 5.0
+    ) -> Answer:
+        """Warm the backend up on packed inputs, to be timed by `burst`."""
+        backend = self._open_backend()
+        self._bursts = Bursts(
+            [backend.prepare(each) for each in unpack_samples(arrays)],
+            warmup_floor_s=warmup_floor_s,
+            warmup_ceiling_s=warmup_ceiling_s,
+            synchronize=backend.synchronize,
+        )
+        return {**self._bursts.facts(), "peak_mib": memory.peak_mib()}, {}
+
+    def burst(self, _arrays: Arrays, *, duration_s: float) -> Answer:
+        """Time what was warmed up, for a short while."""
+        if self._bursts is None:
+            raise InferbenchError("IB-313", "nothing was warmed up", "Call `warm` first.")
+        return {}, {"ns": self._bursts.take(duration_s)}
+
     def memory(self, arrays: Arrays, *, calls: int = 0) -> Answer:
         """Tell resident and peak memory, and its growth over a number of calls."""
         growth_mib = 0.0
@@ -255,7 +278,7 @@ class Servant:
 
     def close(self, _arrays: Arrays) -> Answer:
         """Close the artifact, if one is open."""
-        backend, self._backend = self._backend, None
+        backend, self._backend, self._bursts = self._backend, None, None
         if backend is not None:
             backend.close()
         return {}, {}

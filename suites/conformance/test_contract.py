@@ -10,6 +10,10 @@ GROWTH_MIB = 16  # what allocators and runtimes' own caches gain in as many open
 GROWTH_MIB_EACH = 0.75
 
 
+def test_the_same_input_twice_gives_the_same_output(contract, kept):
+    kept(contract.repeats)
+
+
 def test_inputs_of_any_memory_layout(contract, kept):
     kept(contract.layouts)
 

@@ -1,4 +1,4 @@
-"""Graphs laid open and cut apart compute what they did; what is compared is what has one meaning."""
+"""Graphs laid open and cut apart compute what they did; what has one meaning is compared."""
 
 from __future__ import annotations
 

@@ -151,6 +151,7 @@ def test_sessions_open_from_several_threads(make_model):
         ({"intra_op_num_threads": "two"}, "IB-323", "cannot be 'two'"),
         ({"provider": "NoSuchProvider"}, "IB-324", "has no NoSuchProvider"),
         ({"cuda_graph": True}, "IB-323", "'cuda_graph' is not for CPUExecutionProvider"),
+        ({"concurrent": True}, "IB-323", "'concurrent' is not for CPUExecutionProvider"),
         ({"free_dimensions": {"n": "two"}}, "IB-323", "free_dimensions.n' cannot be 'two'"),
         ({"session_config": "none"}, "IB-323", "'session_config' cannot be 'none'"),
     ],
@@ -160,6 +161,21 @@ def test_options_that_cannot_be_honoured_are_refused(make_model, options, code, 
         opened(make_model(), options)
     assert caught.value.code == code
     assert caught.value.hint
+
+
+def test_an_unknown_option_lists_those_of_its_own_provider(make_model):
+    own = {
+        "CPUExecutionProvider": set(),
+        "CUDAExecutionProvider": {"device_id", "cuda_graph", "concurrent"},
+        "OpenVINOExecutionProvider": {"device_type"},
+    }
+    others = {*set.union(*own.values()), "workspace_mib", "engine_cache", "timing_cache"}
+    for provider, friendly in own.items():
+        with pytest.raises(InferbenchError, match="unknown option 'zzz'") as caught:
+            opened(make_model(), {"provider": provider, "preload": "none", "zzz": 1})
+        listed = set(caught.value.hint.removeprefix("Known: ").removesuffix(".").split(", "))
+        assert listed & others == friendly, provider
+        assert "intra_op_num_threads" in listed
 
 
 def test_libraries_to_preload_must_be_there(make_model, monkeypatch, tmp_path):

@@ -253,6 +253,13 @@ def test_options_that_cannot_be_are_refused(detector, options, code):
     assert refused(detector, {**ONE, **options}).code == code
 
 
+def test_an_unknown_option_lists_what_a_build_takes(detector):
+    error = refused(detector, {**ONE, "cuda_graph": True})
+    listed = set(error.hint.removeprefix("Known: ").removesuffix(".").split(", "))
+    assert {"fused_nms", "profiles", "compute_capabilities"} <= listed
+    assert not listed & {"device_id", "cuda_graphs", "calibration_cache"}  # those of trt
+
+
 def test_options_reach_the_builder(detector):
     options = {**ONE, "builder_level": 1, "workspace_mib": 64, "timing_cache": "unused.cache"}
     assert opened(detector, options).describe()["capabilities"]["8.6"]["plan_bytes"] > 0

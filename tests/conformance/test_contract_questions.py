@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
@@ -57,9 +60,28 @@ def run_of(tmp_path):
 
 def test_every_question_has_an_answer_on_a_sound_cell(run_of):
     contract = Contract(run_of("Neg"))
-    for question in ("layouts", "ownership", "threads", "batches", "empty_batch", "non_finite"):
+    for question in (
+        "repeats",
+        "layouts",
+        "ownership",
+        "threads",
+        "batches",
+        "empty_batch",
+        "non_finite",
+    ):
         assert getattr(contract, question)() == [], question
     assert contract.misfits() == []
+
+
+def test_an_output_that_drifts_or_is_nothing_is_a_fault():
+    calls = itertools.count()
+
+    def infer(sample):
+        drifting = sample["x"] + np.float32(1e-6) * next(calls)
+        return {"same": sample["x"], "drifting": drifting, "nothing": sample["x"][:0]}
+
+    run = SimpleNamespace(inputs=[{"x": np.array([1, np.nan], np.float32)}], infer=infer)
+    assert Contract(run).repeats() == ["nothing is empty", "drifting is another the second time"]
 
 
 def test_batches_are_not_asked_of_a_fixed_first_dimension(run_of):

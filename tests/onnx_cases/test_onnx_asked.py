@@ -19,7 +19,7 @@ FILE = FOLDER / "test_onnx_ops.py"
         ([FOLDER], [], True),
         ([FILE], [], True),
         ([FOLDER.parent], [], False),
-        ([FOLDER / "test_smoke.py"], [], False),
+        ([FOLDER / "test_contract.py"], [], False),
         ([], ["conformance"], False),
         ([], ["onnx_ops and ort-cpu"], True),
         ([], ["", "onnx-ops-ort-cpu and test_abs"], True),

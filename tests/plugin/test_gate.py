@@ -89,3 +89,54 @@ def test_a_cell_whose_outputs_are_wrong_is_never_recorded(project, gate):
     result.stdout.fnmatch_lines(["*net on ort-cpu at fp16*", "*max_error regressed*"])
     (recorded,) = baselines(project)
     assert list(json.loads(recorded.read_text())["cells"]) == ["ort-cpu fp32"]
+
+
+def test_cells_that_run_are_numbered_in_their_order(project, gate):
+    settings = project.path / "inferbench.toml"
+    settings.write_text(
+        settings.read_text()
+        .replace('["ort-cpu"]', '["ort-cuda", "ort-cpu"]')
+        .replace('["fp32"]', '["fp32", "fp16"]')
+    )
+    project.makeconftest(
+        """
+        from pytest_inferbench import progress
+        progress.FIRST_WORD_S = progress.NEXT_WORD_S = 0.0
+        """
+    )
+    said = gate("-m", "fp16", "-k", "similarity").stdout.str()
+    assert "cell 1 of 1: net on ort-cpu at fp16" in said
+    said = gate("-k", "similarity").stdout.str()
+    assert "cell 1 of 2: net on ort-cpu at fp32" in said
+    assert "cell 2 of 2: net on ort-cpu at fp16" in said
+    assert "8 of 8 samples" in said
+
+
+@pytest.mark.parametrize("parallel", [(), ("-n", "1")])
+def test_what_was_built_anew_is_told_at_the_end(project, gate, parallel):
+    if parallel:
+        pytest.importorskip("xdist")
+    settings = project.path / "inferbench.toml"
+    settings.write_text(settings.read_text().replace('["fp32"]', '["fp16"]'))
+    project.makeconftest(
+        """
+        from pathlib import Path
+        from pytest_inferbench import provision
+
+        providing = provision.provide
+
+        def provide(gate, *args, **kwargs):
+            artifact = providing(gate, *args, **kwargs)
+            if ".cache" in artifact.path and not Path("cut").exists():
+                Path("cut").touch()
+                Path(artifact.path).write_bytes(b"no model")
+            return artifact
+
+        provision.provide = provide
+        """
+    )
+    result = gate("-k", "similarity", "--inferbench-json", "out.json", *parallel)
+    result.assert_outcomes(passed=1)
+    (notice,) = json.loads((project.path / "out.json").read_text())["notices"]
+    assert notice.startswith("net at fp16 for ort-cpu was built anew: what was kept is damaged")
+    assert notice in result.stdout.str().partition("inference gate")[2]

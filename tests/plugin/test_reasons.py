@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 
@@ -49,3 +50,22 @@ def test_every_kind_of_end_says_what_happened(project, gate):
     assert "[IB-601] max_error regressed" in found["test_judges"]
     assert "[IB-616]" in found["test_measures"]
     assert "no budget applies to latency" in found["test_measures"]
+
+
+def test_an_interpreter_that_is_none_ends_only_sessions_that_need_it(project, gate, said):
+    settings = project.path / "inferbench.toml"
+    text = settings.read_text().replace('["ort-cpu"]', '["ort-cpu", "openvino"]')
+    wrong = '[environments.other]\nbackends = ["openvino"]\npython = "/no/such/python"\n'
+    settings.write_text(text + wrong)
+    names = "[IB-203] environments.other.python: /no/such/python did not answer"
+    whole = gate("-k", "similarity")
+    assert (whole.ret, names in said(whole)) == (4, True)
+    if importlib.util.find_spec("xdist"):
+        parallel = gate("-k", "similarity", "-n", "1")
+        assert (parallel.ret, names in said(parallel)) == (4, True)
+    others = gate("-m", "ort-cpu", "-k", "similarity")
+    others.assert_outcomes(passed=1)
+    assert names not in said(others)
+    required = gate("-m", "ort-cpu", "-k", "similarity", "--inferbench-require", "openvino")
+    required.assert_outcomes(passed=1, failed=1)
+    assert names in said(required)

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import pytest
 from pytest_inferbench.lockfile import open_lock, try_lock
 from pytest_inferbench.worker.client import Environment
 
-MARK = "INFERBENCH_TEST_MARK"
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 
 SERVER = """
@@ -87,12 +85,12 @@ def _make_keys(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory):
+def host(tmp_path_factory, mark_variable):
     """A server that lets this user in, ended with the session."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd on this machine (apt-get install openssh-server)")
     folder, port = tmp_path_factory.mktemp("sshd"), free_port()
-    facts = {"folder": folder, "port": port, "mark": MARK, "user": getpass.getuser()}
+    facts = {"folder": folder, "port": port, "mark": mark_variable, "user": getpass.getuser()}
     _make_keys(folder)
     (folder / "server").write_text(SERVER.format(**facts))
     (folder / "client").write_text(CLIENT.format(**facts))
@@ -112,39 +110,6 @@ def host(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(10)
-
-
-def marked(mark: str) -> list[int]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
-
-
-def survivors(mark: str, within_s: float) -> list[int]:
-    deadline = time.monotonic() + within_s
-    while (left := marked(mark)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
-
-
-@pytest.fixture
-def mark(monkeypatch):
-    """A mark that every process of this test inherits, over ssh too; none may be left."""
-    value = uuid.uuid4().hex
-    monkeypatch.setenv(MARK, value)
-    yield value
-    assert not survivors(value, within_s=10.0)
-
-
-@pytest.fixture
-def left_of():
-    """Return the marked processes that are still there after some seconds."""
-    return survivors
 
 
 @pytest.fixture(autouse=True)

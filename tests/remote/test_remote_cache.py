@@ -9,9 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from pytest_inferbench.artifacts.cache import ArtifactCache
 from pytest_inferbench.errors import InferbenchError
@@ -226,23 +224,9 @@ def test_a_cache_there_that_cannot_be_written_to_is_named(host, files, tmp_path,
     assert "environment orin" in caught.value.message
 
 
-def test_an_artifact_is_built_there_once_from_what_was_sent(there, tmp_path):
-    weight = np.random.default_rng(0).normal(0, 1, (64, 16)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(
-        helper.make_model(graph, opset_imports=opsets, ir_version=10),
-        tmp_path / "net.onnx",
-        save_as_external_data=True,
-        location="net.bin",
-        size_threshold=0,
-    )
+def test_an_artifact_is_built_there_once_from_what_was_sent(there, tmp_path, save_net):
+    external = {"save_as_external_data": True, "location": "net.bin", "size_threshold": 0}
+    save_net(tmp_path / "net.onnx", **external)
     module = "pytest_inferbench.artifacts.recipes_ort"
     key, describe = "cd" * 32, {"model": "net", "precision": "fp16"}
     cache, _ = there(modules=[module])

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from pytest_inferbench import provision, remote
 from pytest_inferbench.artifacts.cache import ArtifactCache
 from pytest_inferbench.artifacts.plan import Recipe
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import detect
-from pytest_inferbench.provision import provide, reference_outputs
+from pytest_inferbench.provision import provide, reference_outputs, renewed
 
 SETTINGS = """
 cache = "here"
@@ -48,18 +47,9 @@ THERE = Recipe(
 
 
 @pytest.fixture
-def session(host, tmp_path, mark):
+def session(host, tmp_path, mark, save_net):
     """Make the gate of a new session."""
-    weight = np.random.default_rng(0).normal(0, 1, (64, 16)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "net.onnx")
+    save_net(tmp_path / "net.onnx")
     text = SETTINGS.format(
         ssh=host.ssh(), python=sys.executable, hardware=detect().cpu, cache=tmp_path / "there"
     )
@@ -159,6 +149,34 @@ def test_a_build_asked_to_repeat_itself_is_built_again_there(session, steps, tmp
     assert again.path != first.path
     assert again.sha256 == first.sha256
     assert provided(gate, "int8") == first
+
+
+def test_what_is_damaged_there_is_sent_again(session, traffic):
+    before = provided(session(), "fp32")
+    Path(before.path).write_bytes(b"no model")
+    gate = session()
+    (cell,) = [cell for cell in gate.cells if cell.precision == "fp32"]
+    said = InferbenchError("IB-326", "the runtime could not load it")
+    assert renewed(gate, cell, gate.task_of("net"), said) == before
+    (told,) = gate.told
+    assert told.startswith("net was sent to environment orin again: what was kept is damaged")
+    assert "8 bytes instead of" in told
+    assert renewed(gate, cell, gate.task_of("net"), said) is None, "it is whole: no reason to retry"
+
+
+def test_what_a_backend_refuses_there_is_built_again_in_place(session, steps, traffic):
+    steps(THERE)
+    before = provided(session(), "int8")
+    gate = session()
+    (cell,) = [cell for cell in gate.cells if cell.precision == "int8"]
+    said = InferbenchError("IB-366", "the engine is stale: driver: built for 1, here 2")
+    again = renewed(gate, cell, gate.task_of("net"), said)
+    assert (again.path, again.sha256, again.built) == (before.path, before.sha256, True)
+    assert traffic["built with"] == [["x"], ["x"]]
+    assert gate.told == [
+        "net at int8 for ort-cpu was built anew: the backend refused what was kept"
+        " (the engine is stale: driver: built for 1, here 2)"
+    ]
 
 
 def test_the_reference_is_computed_here(session, tmp_path, traffic):

@@ -199,4 +199,4 @@ def test_a_survey_of_a_host_that_is_silent_ends(mark, host):
         started = time.monotonic()
         with pytest.raises(NoAnswerError, match="within 2 s"):
             survey(environment, ["numpy"], 2.0)
-        assert time.monotonic() - started < 10.0
+        assert time.monotonic() - started < 30.0  # it would never answer

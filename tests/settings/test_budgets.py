@@ -168,7 +168,12 @@ def test_the_most_specific_entry_wins_however_it_is_nested(
     ("written", "key", "says"),
     [
         ({"p55": "+5%"}, "p55", '"p5'),
-        ({"speedup": 2}, "speedup", "does not have it yet"),
+        ({"speedup": 2}, "speedup", "expected a table"),
+        ({"speedup": {"a / b": 2}}, 'speedup."a / b"', "is no cell"),
+        ({"speedup": {"trt-int8": 2}}, "speedup.trt-int8", "a slash between"),
+        ({"speedup": {"trt-fp16 / trt-fp16": 2}}, 'speedup."trt-fp16 / trt-fp16"', "same cell"),
+        ({"speedup": {"trt-fp16 / trt-fp32": "fast"}}, 'speedup."trt-fp16 / trt-fp32"', "factor"),
+        ({"speedup": {"trt-fp16 / trt-fp32": 0}}, 'speedup."trt-fp16 / trt-fp32"', "factor"),
         ({"cosin": 0.9}, "cosin", '"cosine"'),
         ({"cosine": {"fp61": 0.9}}, "cosine.fp61", '"fp16"'),
         ({"cosine": {"fp16": {"int8": 0.9}}}, "cosine.fp16.int8", "inside another"),

@@ -79,7 +79,7 @@ def test_a_hang_is_killed_at_its_limit_and_says_where_it_was(mark, left_of, deed
 def test_a_flood_is_no_way_round_the_limit(mark, left_of, deed):
     started = time.monotonic()
     assert failure(deed, timeout_s=0.5).code == "IB-302"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # it would go on for ever
     assert not left_of(mark, 0.0)
 
 

