@@ -263,6 +263,7 @@ def test_a_range_that_is_too_small_is_named_among_int8_layers(compare, tmp_path,
     assert found.finding.kind == "layer"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "precision"), [("ort-cpu", "int8"), ("openvino", "int8")])
 def test_where_no_layer_stands_out_it_says_so(gate, tmp_path, backend, precision):
     if backend == "openvino":

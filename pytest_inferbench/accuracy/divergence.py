@@ -30,6 +30,7 @@ Kind = Literal["agrees", "recovers", "non-finite", "layer", "spread", "together"
 STANDS_OUT = 4.0  # times the median layer's own error
 _NEAR_THE_TOP = 0.25  # of the largest own error: where several stand out, all of these do
 _HARMLESS = 0.95  # of the outputs' error with the layer wrong is there with it right as well
+_NOTABLE = 0.8  # of it, at most, is there where one layer of two or three is put right
 _DECISIVE = 0.5  # the layer alone makes as much of the outputs' error, and is most of it
 _MASK = 1e30  # larger values stand for infinity, as in the masks of attention
 _MASKED = 1e4  # what is left of them in fp16
@@ -183,6 +184,11 @@ class Effect:
         """Whether it makes no difference."""
         return _share(self.right, self.wrong) >= _HARMLESS
 
+    @property
+    def is_notable(self) -> bool:
+        """Whether the outputs would be better without it, or that is not known."""
+        return not _share(self.right, self.wrong) > _NOTABLE
+
     def is_decisive(self, final_error: float) -> bool:
         """Whether it makes at least half of the outputs' error by itself."""
         most = _share(self.wrong, final_error) >= _DECISIVE
@@ -314,7 +320,10 @@ def _culprit(curve: Curve, effects: Mapping[int, Effect]) -> tuple[Kind, int, tu
         return "layer", lead, others
     if effect is not None and own < min(curve.tolerance, curve.final_error) / 10:
         return "together", walked[0], ()
-    return "layer" if own >= STANDS_OUT * curve.typical_own else "spread", lead, others
+    if own >= STANDS_OUT * curve.typical_own and (effect is None or effect.is_notable):
+        return "layer", lead, others
+    first, *rest = sorted((lead, *others), key=lambda i: -(curve.readings[i].own or 0.0))
+    return "spread", first, tuple(rest)
 
 
 def _lead(curve: Curve, effects: Mapping[int, Effect]) -> tuple[int | None, tuple[int, ...]]:

@@ -93,7 +93,8 @@ def sparkline(curve: Curve) -> str:
     if not finite:
         return "".join("!" if not math.isfinite(e) else _BARS[0] for e in errors[:width])
     high = math.log10(max(finite))
-    low = max(min(map(math.log10, finite)), high - _DECADES)
+    # A few errors far below the others would leave these no room.
+    low = max(math.log10(sorted(finite)[len(finite) // 20]), high - _DECADES)
     drawn = []
     for column in range(width):
         part = errors[column * len(errors) // width : (column + 1) * len(errors) // width]
@@ -144,7 +145,7 @@ def _first_beyond(found: Divergence, index: int) -> str:
     point, reading = curve.points[index], curve.readings[index]
     error = _number(reading.error if reading.error is not None else math.nan)
     place = "the same layer" if index == found.finding.culprit else _place(found, index)
-    return f"{point.tensor!r} ({error}, tolerance {curve.tolerance:.3g}), of {place}"
+    return f"{point.reference!r} ({error}, tolerance {curve.tolerance:.3g}), of {place}"
 
 
 def _place(found: Divergence, index: int) -> str:

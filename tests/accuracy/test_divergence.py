@@ -159,6 +159,14 @@ def test_where_every_layer_adds_the_same_none_is_blamed():
     assert found.others
 
 
+def test_one_that_stands_out_and_hardly_matters_is_not_blamed_alone():
+    owns = [0.01] * 9
+    curve = chain((0.1, 0.1), *((0.1 + i / 100, own) for i, own in enumerate(owns)))
+    assert conclude(curve, {0: Effect(right=0.17, wrong=0.18)}).kind == "spread"
+    assert conclude(curve, {0: Effect(right=0.06, wrong=0.09)}).kind == "layer"
+    assert conclude(curve, {0: Effect(math.nan, math.nan)}).kind == "layer"
+
+
 def test_layers_that_are_right_one_by_one_are_wrong_together():
     found = conclude(chain((0, 0), (0.5, 1e-7), (0.5, 0)), {})
     assert (found.kind, found.culprit) == ("together", 1) or found.culprit == 1

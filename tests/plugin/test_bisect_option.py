@@ -98,6 +98,7 @@ def test_the_message_and_the_results_name_the_layer(project, spoiled, said):
     assert len({len(row) for row in found["curve"]}) == 1
 
 
+@pytest.mark.slow
 def test_without_the_option_the_message_says_how_to_ask(project, spoiled, said):
     text = said(spoiled())
     assert "first layer that diverges" not in text
@@ -105,6 +106,7 @@ def test_without_the_option_the_message_says_how_to_ask(project, spoiled, said):
     assert "divergence" not in results(project)
 
 
+@pytest.mark.slow
 def test_a_tensor_that_crashes_the_worker_is_left_out_and_told(project, spoiled, said):
     result = spoiled("--inferbench-bisect", crashes=True)
     text = said(result)
@@ -121,12 +123,14 @@ def test_a_test_that_passes_is_not_looked_into(project, spoiled):
     assert "divergence" not in results(project)
 
 
+@pytest.mark.slow
 def test_outputs_that_are_not_finite_are_followed_to_their_layer(spoiled, said):
     text = said(spoiled("--inferbench-bisect", change="float('nan')"))
     assert "[IB-501]" in text
     assert "Conv_4 (Conv), node 5 of 9: the first value that is not finite" in text
 
 
+@pytest.mark.slow
 def test_a_backend_that_runs_no_graph_says_so(project, gate, said):
     torch = pytest.importorskip("torch")
     settings = project.path / "inferbench.toml"
