@@ -6,7 +6,6 @@ starts the workers; the search itself is `bisection.py`.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -168,28 +167,6 @@ def of_files(gate: Gate, reference: Path, candidate: Path, question: Question) -
             slice_mib=question.slice_mib,
         )
         return bisection.run(lambda _: question.tolerance, lambda _: None)
-
-
-def compare_files(
-    gate: Gate, reference: Path, candidate: Path, question: Question, json_path: Path | None
-) -> tuple[str, bool]:
-    """Compare two files; return what to print, and whether their outputs agree.
-
-    Raises:
-        InferbenchError: As `of_files`; or the results could not be written (IB-566).
-    """
-    from pytest_inferbench.report.divergence import as_fields, lines, table
-
-    found = of_files(gate, reference, candidate, question)
-    if json_path is not None:
-        from pytest_inferbench.report.results import finite
-
-        try:
-            json_path.write_text(json.dumps(finite(as_fields(found)), allow_nan=False) + "\n")
-        except OSError as error:
-            raise InferbenchError("IB-566", f"{json_path} could not be written: {error}") from error
-    said = [f"{label}: {text}" for label, text in lines(found).items()]
-    return "\n".join([*said, "", *table(found)]), found.curve.final_error <= question.tolerance
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, list[int]]:

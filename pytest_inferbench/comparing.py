@@ -102,6 +102,12 @@ class Comparison:
         self.seconds = 0.0
         self._random = random.Random()
 
+    @property
+    def artifacts_sha256(self) -> tuple[str, str]:
+        """The hashes of the files that run, the partner's first."""
+        partner, candidate = self._sides
+        return partner.artifact.sha256, candidate.artifact.sha256
+
     def compared(self, metric: str) -> Compared:
         """Return what the rounds say of a metric; there is one at least."""
         return Compared(

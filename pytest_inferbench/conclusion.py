@@ -47,7 +47,7 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
             context |= found.context
             if found.fields:
                 item.stash[PAYLOAD]["divergence"] = dict(found.fields)
-        pytest.fail(failure(cell, judgements, context), pytrace=False)
+        pytest.fail(failure(cell, judgements, context, handle.differs()), pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _GATE = pytest.StashKey["Gate"]()
 
 _MARKERS = (
-    "inferbench(models, backends, precisions, tasks): narrow the cells that a test is"
+    "inferbench(models, backends, precisions, tasks, budgets): narrow the cells that a test is"
     " parametrized over (each a list of names)",
     "conformance: the backend keeps its contract",
     "onnx_ops: ONNX's own backend tests; collected only when asked for by name or by path",
     "accuracy: the outputs and scores are within budget",
     "latency: the time of an inference is within budget",
     "memory: the memory it takes is within budget",
+    "energy: the power and the energy it takes are within budget",
     "speedup: a cell is as many times as fast as another as it must be",
     "cold_start: opening it and the first inference are within budget",
 )

@@ -272,7 +272,10 @@ class Gate:
 
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
-        gated = ("p5", "p50", "p90", "p99", "mean", "memory", "cold_start")
+        gated = (
+            *("p5", "p50", "p90", "p99", "mean", "memory", "cold_start"),
+            *("device_memory", "power", "energy"),
+        )
         able = [cell for cell in cells if not cell.cannot_run]
         of_one = sum(
             self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None

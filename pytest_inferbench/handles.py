@@ -7,7 +7,7 @@ Takes a cell's run and the settings' budgets; gives figures and judgements. The 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.accuracy.drop import Drop
     from pytest_inferbench.accuracy.similarity import Null, OutputSimilarity, Spread
     from pytest_inferbench.accuracy.similarity import Similarity as Comparison
+    from pytest_inferbench.baselines.differences import Difference
     from pytest_inferbench.bisect import Located
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.settings.budgets import Budget
@@ -51,6 +52,10 @@ class Handle:
     def context(self) -> Mapping[str, str]:
         """What a failure message should say beside the figures: label -> text."""
         return {}
+
+    def differs(self) -> Sequence[Difference] | None:
+        """What is not as it was when the baseline was recorded; None where there is none."""
+        return None
 
     def located(self) -> Located | None:
         """The layer that is at fault, where that was asked for and can be told of such figures."""

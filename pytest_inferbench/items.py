@@ -19,6 +19,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.partners import environment_against
 from pytest_inferbench.requirements import unmet
+from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.spelling import nearest
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ CELL = "_inferbench_cell"
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
 _SPEEDUP = "speedup"  # the fixture that only cells with such a budget are given to
-_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", _SPEEDUP})
+_FRESH_WORKER_FIXTURES = frozenset({"latency", "memory", "cold_start", "energy", _SPEEDUP})
 
 
 def cell_of(item: pytest.Item) -> Cell | None:
@@ -106,6 +107,7 @@ def _wanted(definition: pytest.Item, gate: Gate) -> dict[str, frozenset[str]]:
         "backends": gate.catalog,
         "precisions": PRECISIONS,
         "tasks": {"detection", "tensors"},
+        "budgets": METRICS,
     }
     wanted: dict[str, frozenset[str]] = {}
     for marker in definition.iter_markers("inferbench"):
@@ -138,9 +140,16 @@ def _unknown(definition: pytest.Item, name: str, known: Sequence[str]) -> str:
 
 def _matches(gate: Gate, cell: Cell, wanted: dict[str, frozenset[str]]) -> bool:
     axes = {"models": cell.model, "backends": cell.backend, "precisions": cell.precision}
+    budgets = wanted.get("budgets")
+    place = (cell.precision, cell.hardware)
+    if budgets is not None and not any(
+        gate.settings.budget(cell.model, metric, *place) for metric in budgets
+    ):
+        return False
     return all(
         (gate.model(cell).task if axis == "tasks" else axes[axis]) in names
         for axis, names in wanted.items()
+        if axis != "budgets"
     )
 
 
@@ -210,7 +219,7 @@ def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
             and cell_of(item) is None
             and (
                 _SPEEDUP in _fixtures(item)
-                or any("tasks" in m.kwargs for m in item.iter_markers("inferbench"))
+                or any({"tasks", "budgets"} & {*m.kwargs} for m in item.iter_markers("inferbench"))
             )
         )
     ]

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 def figures_of(launch: Launch) -> dict[str, float]:
     """Return a launch's figures by the names that budgets use."""
+    where_told = {
+        "device_memory": launch.device_mib,
+        "power": launch.watts,
+        "energy": launch.joules,
+    }
     return {
         **launch.latency_ms,
         "memory": launch.peak_mib,
         "cold_start": launch.cold_start_ms,
+        **{metric: value for metric, value in where_told.items() if value is not None},
     }
 
 
@@ -48,9 +54,26 @@ def new_session(
         },
         "samples": [launch.samples for launch in launches],
         "probe_ms": [_short(launch.probe_ms) for launch in launches],
-        "memory_mib": {"peak": [_short(launch.peak_mib) for launch in launches]},
+        "memory_mib": {
+            "peak": [_short(launch.peak_mib) for launch in launches],
+            **_told(launches, device="device_mib"),
+        },
+        "energy": _told(launches, watts="watts", joules="joules"),
         "cold_start_ms": {"total": [_short(launch.cold_start_ms) for launch in launches]},
         "scores": {k: _short(v) for k, v in scores.items() if math.isfinite(v)},
+    }
+
+
+def _told(launches: Sequence[Launch], **attributes: str) -> dict[str, list[float]]:
+    """Return those figures that every launch has; a session without them does not record them."""
+    told = {
+        name: [getattr(each, attribute) for each in launches]
+        for name, attribute in attributes.items()
+    }
+    return {
+        name: [_short(value) for value in values]
+        for name, values in told.items()
+        if values and None not in values
     }
 
 
@@ -62,19 +85,32 @@ def record(gate: Gate) -> list[str]:
     """
     import msgspec
 
+    from pytest_inferbench.baselines.accepted import GATED, compared
     from pytest_inferbench.baselines.schema import Addition, Session
 
     lines = []
+    same_speed = gate.settings.latency.same_speed
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
         file = gate.baselines.read(cell.hardware, cell.model)
         earlier = file.sessions(cell.baseline_key) if file else ()
         replace = gate.options.update == "replace"
-        addition = Addition(cell=cell.baseline_key, session=session, replace=replace)
+        budgets = {
+            metric: gate.settings.budget(cell.model, metric, cell.precision, cell.hardware)
+            for metric in GATED
+        }
+        beside = compared(earlier[-1], session, budgets, same_speed) if earlier else None
+        addition = Addition(
+            cell=cell.baseline_key,
+            session=session,
+            replace=replace,
+            accepted=beside.acceptance if beside else None,
+        )
         gate.baselines.add(cell.hardware, cell.model, addition)
         old = f"{_p50(earlier[-1]):.4g} ms" if earlier else "nothing"
         lines.append(f"recorded {cell}: p50 {old} -> {_p50(session):.4g} ms")
+        lines += [f"  {beside.line}"] if beside and beside.line else []
     for path in gate.baselines.flush():
         lines.append(f"wrote {path}")
     return lines

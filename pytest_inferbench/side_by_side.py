@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_inferbench.comparing import Comparison
+from pytest_inferbench.baselines.differences import Difference, differences
+from pytest_inferbench.comparing import METRICS, Comparison
 from pytest_inferbench.handles import Handle
 from pytest_inferbench.judge.rounds import explanation, judge_slowdown, judge_speedup
 from pytest_inferbench.judge.verdict import Judgement, Verdict
@@ -55,27 +56,30 @@ class Beside:
             return {}
         units = {"memory": "peak_mib", "cold_start": "cold_start_ms"}
         figures = {}
-        for metric in metrics:
+        for metric in (each for each in metrics if each in METRICS):
             compared, name = comparison.compared(metric), units.get(metric, f"{metric}_ms")
             figures[name] = compared.value
             figures[f"against_{name}"] = compared.partner
         return {**figures, "rounds": len(comparison.rounds), "seconds": comparison.seconds}
 
-    def context(self) -> Mapping[str, str]:
-        """Say what differs between the two sides."""
+    def differs(self) -> Sequence[Difference] | None:
+        """Return what differs between the two sides; None where nothing does."""
         comparison = self._run.comparisons.get(_AGAINST)
         if comparison is None or not comparison.rounds:
-            return {}
+            return None
         last = comparison.rounds[-1]
-        before, now = last.partner.versions, last.candidate.versions
-        differing = ", ".join(
-            f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}"
-            for name in sorted(before.keys() | now.keys())
-            if before.get(name) != now.get(name)
+        found = differences(
+            last.partner.versions, last.candidate.versions, comparison.artifacts_sha256
         )
+        return found or None
+
+    def context(self) -> Mapping[str, str]:
+        """Say who the other side is, and what to do."""
+        comparison = self._run.comparisons.get(_AGAINST)
+        if comparison is None:
+            return {}
         return {
             "compared with": comparison.label,
-            "differs": differing or "no version of what ran",
             "what to do": "find the cause, or raise the budget on purpose",
         }
 

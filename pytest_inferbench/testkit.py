@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.conformance.build import Build
     from pytest_inferbench.conformance.contract import Contract
     from pytest_inferbench.conformance.placed import Placement
+    from pytest_inferbench.energy import Energy
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
@@ -141,6 +142,14 @@ def memory(_inferbench_run: CellRun) -> Memory:
     from pytest_inferbench.timing import Memory
 
     return Memory(_inferbench_run)
+
+
+@pytest.fixture
+def energy(_inferbench_run: CellRun) -> Energy:
+    """What the cell's device draws: `watts`, `joules_per_inference`."""
+    from pytest_inferbench.energy import Energy
+
+    return Energy(_inferbench_run)
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ session to record. The statistics are in `judge/runs.py`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.baselines.differences import differences
+from pytest_inferbench.comparing import METRICS as COMPARED
 from pytest_inferbench.handles import Handle, Similarity
 from pytest_inferbench.judge.runs import (
     MIN_RUNS,
@@ -21,12 +24,21 @@ from pytest_inferbench.judge.runs import (
     judge_stored,
 )
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.launches import PARTS, STATISTICS, Launch, valid
+from pytest_inferbench.launches import (
+    PARTS,
+    STATISTICS,
+    Launch,
+    device_figures,
+    median_of,
+    told,
+    valid,
+)
 from pytest_inferbench.recording import figures_of, new_session
 from pytest_inferbench.report.messages import counted, figure
 from pytest_inferbench.side_by_side import Beside
 
 if TYPE_CHECKING:
+    from pytest_inferbench.baselines.differences import Difference
     from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.settings.budgets import Budget
 
@@ -76,7 +88,9 @@ class RunsHandle(Handle):
     def _judged_beside(self, beside: Beside) -> list[Judgement]:
         budgets = [budget for metric in self.metrics if (budget := self._budget(metric))]
         relative = [budget for budget in budgets if budget.kind == "relative"]
-        judged = beside.judgements(relative) if relative else []
+        told = [budget for budget in relative if budget.metric in COMPARED]
+        judged = beside.judgements(told) if told else []
+        judged += [_not_compared(budget) for budget in relative if budget not in told]
         # an objective is about this build alone, so it is measured alone
         return judged + [
             self._judge(budget, self._launches, ()) for budget in budgets if budget not in relative
@@ -94,20 +108,27 @@ class RunsHandle(Handle):
         return new_session(self._run, self._launches, gate.options.reason, scores)
 
     def context(self) -> Mapping[str, str]:
-        """Say what differs from when the baseline was recorded, and what to do."""
+        """Say which runs do not count, and what to do."""
         if self._beside is not None:
             return self._beside.context()
         lines = {}
         if self._set_aside:
             lines["set aside"] = self._set_aside
         if self._stored and self._launches:
-            last = self._stored[-1]
-            now = new_session(self._run, self._launches, "", {})
-            lines["differs from the baseline"] = _differences(last, now) or "nothing recorded"
             lines["what to do"] = (
                 "find the cause, or accept it with --update-baselines --inferbench-reason '...'"
             )
         return lines
+
+    def differs(self) -> Sequence[Difference] | None:
+        """Return what is not as it was when the last session was recorded."""
+        if self._beside is not None:
+            return self._beside.differs()
+        if not self._stored or not self._launches:
+            return None
+        last, now = self._stored[-1], new_session(self._run, self._launches, "", {})
+        artifacts = (last.artifact, now["artifact"])
+        return differences(last.environment, now["environment"], artifacts)
 
     @property
     def _set_aside(self) -> str:
@@ -118,6 +139,8 @@ class RunsHandle(Handle):
     def _judge(
         self, budget: Budget, launches: Sequence[Launch], stored: Sequence[Session]
     ) -> Judgement:
+        if (unread := _unread(budget, launches)) is not None:
+            return unread
         runs = [Run(figures_of(launch)[budget.metric], launch.probe_ms) for launch in launches]
         gate, cell = self._run.gate, self._run.cell
         if budget.kind == "absolute":
@@ -196,6 +219,7 @@ class Latency(RunsHandle):
                 )
             },
             "peak_mib": statistics.median(launch.peak_mib for launch in self._launches),
+            **device_figures(self._launches),
             "samples": sum(launch.samples for launch in self._launches),
             "runs": len(self._launches),
         }
@@ -205,7 +229,7 @@ class Memory(RunsHandle):
     """What the worker takes and whether it stops growing."""
 
     kind = "memory"
-    metrics = ("memory",)
+    metrics = ("memory", "device_memory")
 
     @property
     def peak_mib(self) -> float:
@@ -217,21 +241,51 @@ class Memory(RunsHandle):
         """The least growth of any run: what every run gained."""
         return min(launch.growth_mib for launch in self._launches)
 
+    @property
+    def device_peak_mib(self) -> float | None:
+        """The most memory held on the device: the median over the runs; None if not told."""
+        return median_of(self._launches, "device_mib")
+
+    @property
+    def device_growth_mib(self) -> float | None:
+        """The least growth on the device of any run; None if not told."""
+        grown = [launch.device_growth_mib for launch in self._launches]
+        told = [mib for mib in grown if mib is not None]
+        return min(told) if told and len(told) == len(grown) else None
+
     def judgements(self) -> list[Judgement]:
-        """Judge the peak against its baseline and the growth against its limit."""
+        """Judge the peaks against their baselines and the growths against their limits."""
         judgements = super().judgements()
+        if self._beside is not None or not self._launches:
+            return judgements
         growth = self._budget("memory_growth")
-        if growth is not None and self._beside is None and self._launches:
+        if growth is not None:
             judgements.append(judge_absolute(growth, self.growth_mib))
+        growth = self._budget("device_memory_growth")
+        if growth is not None and self.device_growth_mib is not None:
+            judgements.append(judge_absolute(growth, self.device_growth_mib))
+        elif growth is not None and growth.origin == "settings":
+            judgements.append(_not_read(growth, self._launches))
         return judgements
 
     def figures(self) -> dict[str, float]:
-        """Peak and growth."""
+        """Peaks and growths."""
         if self._beside is not None:
             return self._figures_beside()
         if not self._launches:
             return {}
-        return {"peak_mib": self.peak_mib, "growth_mib": self.growth_mib}
+        return {
+            "peak_mib": self.peak_mib,
+            "growth_mib": self.growth_mib,
+            **told("device_peak_mib", self.device_peak_mib),
+            **told("device_growth_mib", self.device_growth_mib),
+        }
+
+    def _budget(self, metric: str) -> Budget | None:
+        """A CPU has no memory of its own to be limited: `memory` is all there is."""
+        if metric.startswith("device_") and self._run.cell.device == "cpu":
+            return None
+        return super()._budget(metric)
 
 
 class ColdStart(RunsHandle):
@@ -252,6 +306,41 @@ class ColdStart(RunsHandle):
         return {"cold_start_ms": self.median_ms} if self._launches else {}
 
 
+def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:
+    """A figure that some run lacks cannot be judged, and never passes for that."""
+    if all(budget.metric in figures_of(launch) for launch in launches):
+        return None
+    return _not_read(budget, launches)
+
+
+def _not_compared(budget: Budget) -> Judgement:
+    """Side by side both workers draw on one counter, and hold memory on one device."""
+    return Judgement(
+        metric=budget.metric,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-661",
+        value=math.nan,
+        unit=budget.unit,
+        budget=budget.text,
+        detail="two workers that run in turn share what tells it: compare it with a recorded"
+        " baseline, without --inferbench-against, or set an absolute budget",
+    )
+
+
+def _not_read(budget: Budget, launches: Sequence[Launch]) -> Judgement:
+    reasons = dict.fromkeys(launch.missing.get(budget.metric, "") for launch in launches)
+    reason = next(filter(None, reasons), "some runs could not read it")
+    return Judgement(
+        metric=budget.metric,
+        verdict=Verdict.INCONCLUSIVE,
+        code="IB-660",
+        value=math.nan,
+        unit=budget.unit,
+        budget=budget.text,
+        detail=f"it cannot be read on this machine: {reason}",
+    )
+
+
 def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSessions:
     """Return the recorded runs of a metric; sessions that did not record it are left out."""
     sessions = [
@@ -270,15 +359,4 @@ def _recorded(judgement: Judgement) -> Judgement:
         verdict=Verdict.PASS,
         code="IB-702",
         detail=f"recorded: {old} -> {figure(judgement.value, unit)}",
-    )
-
-
-def _differences(last: Session, now: Mapping[str, Any]) -> str:
-    """Name what of the environment is not as it was recorded."""
-    environment = {**now["environment"], "artifact": now["artifact"][:12]}
-    before = {**last.environment, "artifact": last.artifact[:12]}
-    return ", ".join(
-        f"{name} {before.get(name, 'absent')} -> {environment.get(name, 'absent')}"
-        for name in sorted(before.keys() | environment.keys())
-        if before.get(name) != environment.get(name)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -68,15 +69,43 @@ def test_wrong_settings_are_status_1_on_stderr(inferbench, tmp_path):
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["cache", "--nonsense"]])
+BASELINES = [["baselines", *verb] for verb in ([], ["list"], ["diff"], ["prune"], ["merge"])]
+VERBS = [[], ["doctor"], ["cache"], *BASELINES]
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["cache", "--nonsense"], ["baselines"]])
 def test_bad_arguments_are_status_2(inferbench, arguments):
     done = inferbench(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: inferbench")
 
 
-@pytest.mark.parametrize("command", [[], ["doctor"], ["cache"]])
+@pytest.mark.parametrize("command", VERBS)
 def test_help_shows_an_example(inferbench, command):
     done = inferbench(*command, "--help")
     assert done.returncode == 0
-    assert "example: inferbench" in done.stdout
+    assert f"example: {' '.join(['inferbench', *command])}" in done.stdout
+    if command:
+        assert "exit status:\n  0  done" in done.stdout
+        assert "  2  bad arguments" in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_ends_no_command_with_a_traceback(inferbench, tmp_path):
+    command = f"{sys.executable} -m pytest_inferbench.cli doctor | true"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("verb", ["doctor", "cache"])
+def test_what_is_listed_can_be_had_as_json(inferbench, verb):
+    done = inferbench(verb, "--json")
+    assert done.returncode == 0, done.stderr
+    plain = json.loads(done.stdout)
+    if verb == "cache":
+        assert plain["entries"] == []
+    else:
+        assert {cell["backend"] for cell in plain["cells"]} == {"ort-cpu", "trt"}
+        assert all(cell["cannot_run"] for cell in plain["cells"] if cell["backend"] == "trt")
+        assert "onnxruntime" in plain["environments"][0]["distributions"]

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from pytest_inferbench.baselines.differences import lines_of
 from pytest_inferbench.baselines.schema import Addition, Session
 from pytest_inferbench.gate import Gate, Options
 from pytest_inferbench.hardware import Hardware
@@ -136,7 +137,7 @@ def test_a_failure_names_what_differs_and_what_was_set_aside(run):
     handle = Latency(run([launch(set_aside="a neighbour"), *[newer] * 6]))
     assert p5(handle).verdict is Verdict.REGRESSED
     context = handle.context()
-    assert context["differs from the baseline"] == "onnxruntime 1.31.1 -> 1.32.0"
+    assert lines_of(handle.differs()) == ["packages differ: onnxruntime 1.31.1 -> 1.32.0"]
     assert context["set aside"] == "1 run: a neighbour"
     assert "--update-baselines" in context["what to do"]
 

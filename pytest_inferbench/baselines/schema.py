@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,9 @@ SCHEMA = 1
 
 MAX_SESSIONS = 20
 """Sessions kept per cell; recording one more drops the oldest."""
+
+MAX_ACCEPTANCES = 50
+"""Accepted regressions kept per cell: they outlive their sessions, or nobody would know why."""
 
 Milliseconds = Annotated[float, Meta(gt=0)]
 Runs = Annotated[tuple[Milliseconds, ...], Meta(min_length=1)]
@@ -39,6 +42,7 @@ class Session(
         probe_ms: The machine's own speed at each run.
         memory_mib: Figure -> one value a launch.
         cold_start_ms: Stage -> one figure a launch.
+        energy: "watts" and "joules" an inference -> one figure a launch; where they can be read.
         scores: Accuracy figure by name.
     """
 
@@ -51,19 +55,19 @@ class Session(
     probe_ms: tuple[Milliseconds, ...] = ()
     memory_mib: dict[str, Runs] = {}
     cold_start_ms: dict[str, Runs] = {}
+    energy: dict[str, Runs] = {}
     scores: dict[str, float] = {}
 
     def __post_init__(self) -> None:
-        # suppressed, so that one message serves what is no time at all and what is not UTC
-        with contextlib.suppress(ValueError):
-            if self.recorded_at.utcoffset() == timedelta(0):
-                return
-        raise ValueError(f"recorded must be ISO 8601 in UTC, not {self.recorded!r:.40}")
+        _check_time(self.recorded)
 
     def runs_of(self, metric: str) -> Runs:
         """Return the figures of a metric as budgets name it, one a run; empty if not recorded."""
         named = {
             "memory": self.memory_mib.get("peak"),
+            "device_memory": self.memory_mib.get("device"),
+            "power": self.energy.get("watts"),
+            "energy": self.energy.get("joules"),
             "cold_start": self.cold_start_ms.get("total"),
         }
         return named.get(metric, self.latency_ms.get(metric)) or ()
@@ -71,13 +75,33 @@ class Session(
     @property
     def recorded_at(self) -> datetime:
         """When it was recorded."""
-        return datetime.fromisoformat(self.recorded.replace("Z", "+00:00"))
+        return _time(self.recorded)
 
 
-class CellSessions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The recorded sessions of a cell, oldest first."""
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That a session was recorded although it was worse than the one before it.
+
+    Attributes:
+        recorded: When, as its session says.
+        reason: Why, as the user gave it.
+        worse: Metric -> by how much it was worse, as a fraction: each by more than its budget.
+    """
+
+    recorded: str
+    reason: str = ""
+    worse: dict[str, Annotated[float, Meta(gt=0)]]
+
+    def __post_init__(self) -> None:
+        _check_time(self.recorded)
+
+
+class CellSessions(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The recorded sessions of a cell, and what was accepted with them; oldest first."""
 
     sessions: tuple[Session, ...]
+    accepted: tuple[Acceptance, ...] = ()
 
 
 class BaselineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,37 +113,72 @@ class BaselineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cells: dict[str, CellSessions] = {}
 
     def sessions(self, cell: str) -> tuple[Session, ...]:
-        """Return a cell's sessions, oldest first; none if it was never recorded."""
-        return self.cells[cell].sessions if cell in self.cells else ()
+        """Return a cell's sessions, oldest first; none if it was never recorded.
+
+        A merge by hand may have left them in another order.
+        """
+        found = self.cells[cell].sessions if cell in self.cells else ()
+        return tuple(sorted(found, key=lambda session: session.recorded_at))
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True):
-    """A session to record, beside or in place of the cell's earlier ones."""
+    """A session to record, beside or in place of the cell's earlier ones.
+
+    Attributes:
+        accepted: That it is worse than the one before, where it is.
+    """
 
     cell: str
     session: Session
     replace: bool = False
+    accepted: Acceptance | None = None
 
 
 def merge(existing: BaselineFile, additions: Sequence[Addition]) -> BaselineFile:
     """Return the file with the additions in it; their order does not matter.
 
-    Of each cell the newest `MAX_SESSIONS` are kept, and equal sessions once.
+    Of each cell the newest `MAX_SESSIONS` are kept, and equal sessions once. What was accepted
+    stays when sessions go, replaced ones included.
     """
     replaced = {addition.cell for addition in additions if addition.replace}
-    cells = {
+    sessions = {
         key: list(cell.sessions) for key, cell in existing.cells.items() if key not in replaced
     }
+    accepted = {key: list(cell.accepted) for key, cell in existing.cells.items()}
     for addition in additions:
-        cells.setdefault(addition.cell, []).append(addition.session)
+        sessions.setdefault(addition.cell, []).append(addition.session)
+        if addition.accepted is not None:
+            accepted.setdefault(addition.cell, []).append(addition.accepted)
     return msgspec.structs.replace(
         existing,
-        cells={key: CellSessions(sessions=_newest(cells[key])) for key in sorted(cells)},
+        cells={
+            key: CellSessions(
+                sessions=newest(sessions[key], MAX_SESSIONS),
+                accepted=newest(accepted.get(key, ()), MAX_ACCEPTANCES),
+            )
+            for key in sorted(sessions)
+        },
     )
 
 
-def _newest(sessions: Iterable[Session]) -> tuple[Session, ...]:
-    distinct = {msgspec.json.encode(session, order="sorted"): session for session in sessions}
-    # Of sessions recorded in the same second any fixed order will do, so their text decides.
-    ordered = sorted(distinct.items(), key=lambda item: (item[1].recorded_at, item[0]))
-    return tuple(session for _, session in ordered[-MAX_SESSIONS:])
+_Dated = TypeVar("_Dated", Session, Acceptance)
+
+
+def newest(dated: Iterable[_Dated], most: int) -> tuple[_Dated, ...]:
+    """Return the newest of what was recorded, each once, oldest first."""
+    distinct = {msgspec.json.encode(each, order="sorted"): each for each in dated}
+    # Of what was recorded in the same second any fixed order will do, so the text decides.
+    ordered = sorted(distinct.items(), key=lambda item: (_time(item[1].recorded), item[0]))
+    return tuple(each for _, each in ordered[-most:])
+
+
+def _time(recorded: str) -> datetime:
+    return datetime.fromisoformat(recorded.replace("Z", "+00:00"))
+
+
+def _check_time(recorded: str) -> None:
+    # suppressed, so that one message serves what is no time at all and what is not UTC
+    with contextlib.suppress(ValueError):
+        if _time(recorded).utcoffset() == timedelta(0):
+            return
+    raise ValueError(f"recorded must be ISO 8601 in UTC, not {recorded!r:.40}")

@@ -45,14 +45,7 @@ class BaselineStore:
         """
         path = self.path(hardware, model)
         text = read_file(path)
-        if text is None:
-            return None
-        file = decode(path, text, BaselineFile, SCHEMA)
-        if (file.hardware, file.model) != (hardware, model):
-            raise distrust(
-                path, f'it is the baseline of "{file.model}" on {file.hardware}, by what it says'
-            )
-        return file
+        return None if text is None else parse(path, text, hardware, model)
 
     def add(self, hardware: str, model: str, addition: Addition) -> None:
         """Queue a session; nothing is written before `flush`."""
@@ -102,6 +95,20 @@ class BaselineStore:
         return path
 
 
+def parse(path: Path, text: bytes, hardware: str, model: str) -> BaselineFile:
+    """Return what the file of a model on a hardware holds, checked.
+
+    Raises:
+        InferbenchError: It is not what it should be (IB-711), or of a newer schema (IB-712).
+    """
+    file = decode(path, text, BaselineFile, SCHEMA)
+    if (file.hardware, file.model) != (hardware, model):
+        raise distrust(
+            path, f'it is the baseline of "{file.model}" on {file.hardware}, by what it says'
+        )
+    return file
+
+
 def read_file(path: Path) -> bytes | None:
     """Return a baseline file's text, None if there is none.
 
@@ -144,6 +151,20 @@ def replace_file(path: Path, text: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a baseline file of which nothing is left, and its folder when that is empty.
+
+    Raises:
+        InferbenchError: It cannot be removed (IB-713).
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InferbenchError("IB-713", f"{path} could not be removed: {error}") from error
+    with contextlib.suppress(OSError):  # others' baselines are in it
+        path.parent.rmdir()
+
+
 def encode(file: BaselineFile) -> bytes:
     """Return a file's text: a line for each list of numbers, so that a diff can be read."""
     # Through msgspec's own JSON, which turns NaN into null: that is how `write` finds it.
@@ -181,8 +202,10 @@ def decode(path: Path, text: bytes, kind: type[_File], schema: int) -> _File:
             raise distrust(path, f'"schema" is {found!r:.40}, it should be {schema}')
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        conflict = "it has a merge conflict in it: " if b"<<<<<<<" in text else ""
-        raise distrust(path, f"{conflict}{error}") from error
+        if b"<<<<<<<" not in text:
+            raise distrust(path, str(error)) from error
+        why = f"it has a merge conflict in it: {error}"
+        raise distrust(path, why, "`inferbench baselines merge` keeps both sides.") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -194,10 +217,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def distrust(path: Path, why: str) -> InferbenchError:
+_RESTORE = "Restore it from git, or delete it and record anew with --update-baselines."
+
+
+def distrust(path: Path, why: str, hint: str = _RESTORE) -> InferbenchError:
     """Return the error for a file that says what it cannot mean."""
-    return InferbenchError(
-        "IB-711",
-        f"{path} is not a baseline that can be trusted: {why}",
-        "Restore it from git, or delete it and record anew with --update-baselines.",
-    )
+    return InferbenchError("IB-711", f"{path} is not a baseline that can be trusted: {why}", hint)

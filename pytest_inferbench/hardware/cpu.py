@@ -91,16 +91,34 @@ def cpu_id(root: Path = Path("/")) -> str:
 
 def cpu_facts(root: Path) -> dict[str, str]:
     """Return what two CPUs of one id may still differ in."""
-    governors = {
-        read(root, str(path.relative_to(root)))
-        for path in root.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
-    }
     fields = _fields(root)
     flags = set((fields.get("flags") or fields.get("features", "")).split())
     return {
-        "cpu_governor": ",".join(sorted(governors - {""})) or UNKNOWN,
+        "cpu_governor": ",".join(_policies(root, "scaling_governor")) or UNKNOWN,
         "cpu_features": " ".join(name for name in _FEATURES if name in flags) or UNKNOWN,
+        **_clock_facts(root),
     }
+
+
+def _clock_facts(root: Path) -> dict[str, str]:
+    """What may hold the clocks back, or let them go; what the kernel does not tell is left out."""
+    most_khz = [text for text in _policies(root, "scaling_max_freq") if text.isdecimal()]
+    boost = read(root, "sys/devices/system/cpu/cpufreq/boost")
+    no_turbo = read(root, "sys/devices/system/cpu/intel_pstate/no_turbo")
+    turbo = {"0": "off", "1": "on"}.get(boost) or {"0": "on", "1": "off"}.get(no_turbo)
+    facts = {
+        "cpu_max_mhz": ",".join(f"{mhz}" for mhz in sorted({int(k) // 1000 for k in most_khz})),
+        "cpu_turbo": turbo or "",
+        "cpu_preference": ",".join(_policies(root, "energy_performance_preference")),
+        "power_profile": read(root, "sys/firmware/acpi/platform_profile"),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _policies(root: Path, name: str) -> list[str]:
+    """The different values that the clock policies of all CPUs have for a name."""
+    found = root.glob(f"sys/devices/system/cpu/cpufreq/policy*/{name}")
+    return sorted({read(root, str(path.relative_to(root))) for path in found} - {""})
 
 
 def usable_cpus(root: Path) -> int | None:

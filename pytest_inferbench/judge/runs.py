@@ -52,6 +52,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.40,
         "memory": 0.02,
         "cold_start": 0.25,
+        "device_memory": 0.02,
+        "power": 0.10,
+        "energy": 0.15,
     },
     "nvidia": {
         "p5": 0.02,
@@ -61,6 +64,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.15,
         "memory": 0.02,
         "cold_start": 0.25,
+        "device_memory": 0.02,
+        "power": 0.05,
+        "energy": 0.06,
     },
     "jetson": {
         "p5": 0.03,
@@ -70,6 +76,9 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "p99": 0.20,
         "memory": 0.02,
         "cold_start": 0.25,
+        "device_memory": 0.02,
+        "power": 0.05,
+        "energy": 0.07,
     },
 }
 _OTHER_SPREAD = 0.20

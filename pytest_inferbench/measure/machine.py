@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,19 +74,25 @@ def cpu_shares(before: CpuTimes, after: CpuTimes, own_s: float) -> CpuShares:
 class CpuWatch:
     """Watches from its making until `shares` is asked for."""
 
-    def __init__(self, root: str = "/") -> None:
-        self._root = root
+    def __init__(self, root: str = "/", ours: Iterable[int] = ()) -> None:
+        """Begin; `ours` are further processes that are no strangers, such as a second worker."""
+        self._root, self._ours = root, tuple(ours)
         self._before = CpuTimes.read(root)
-        self._own_before_s = own_cpu_s(root)
+        self._own_before_s = own_cpu_s(root, self._ours)
 
     def shares(self) -> CpuShares:
         """Return who had the machine meanwhile."""
-        own_s = own_cpu_s(self._root) - self._own_before_s
+        own_s = own_cpu_s(self._root, self._ours) - self._own_before_s
         return cpu_shares(self._before, CpuTimes.read(self._root), own_s)
 
 
-def own_cpu_s(root: str = "/") -> float:
-    """Return the CPU time of this process and everything below it, ended children included."""
+def own_cpu_s(root: str = "/", ours: Iterable[int] = ()) -> float:
+    """Return the CPU time of this process and everything below it, ended children included.
+
+    Args:
+        root: The machine's tree.
+        ours: Further processes that count as this one does.
+    """
     times: dict[int, tuple[int, float]] = {}
     for entry in Path(root, "proc").iterdir():
         if entry.name.isdecimal():
@@ -94,7 +101,7 @@ def own_cpu_s(root: str = "/") -> float:
             except OSError:
                 continue  # it ended meanwhile
             times[int(entry.name)] = (int(fields[1]), sum(map(float, fields[11:15])))
-    ours = {os.getpid()}
-    while more := {pid for pid, (parent, _) in times.items() if parent in ours} - ours:
-        ours |= more
-    return sum(times[pid][1] for pid in ours if pid in times) / os.sysconf("SC_CLK_TCK")
+    family = {os.getpid(), *ours}
+    while more := {pid for pid, (parent, _) in times.items() if parent in family} - family:
+        family |= more
+    return sum(times[pid][1] for pid in family if pid in times) / os.sysconf("SC_CLK_TCK")

@@ -75,8 +75,15 @@ def read(folder: Path, hardware: str) -> CaseBaseline:
     """
     path = path_of(folder, hardware)
     text = read_file(path)
-    if text is None:
-        return CaseBaseline(hardware=hardware)
+    return CaseBaseline(hardware=hardware) if text is None else parse(path, text, hardware)
+
+
+def parse(path: Path, text: bytes, hardware: str) -> CaseBaseline:
+    """Return what the file of a hardware holds, checked.
+
+    Raises:
+        InferbenchError: The file cannot be trusted (IB-711), or is of a newer schema (IB-712).
+    """
     file = decode(path, text, CaseBaseline, SCHEMA)
     if (file.hardware, file.model) != (hardware, MODEL):
         raise distrust(path, f'it is of "{file.model}" on {file.hardware}, by what it says')

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_inferbench.baselines.differences import Difference, in_brief, lines_of
 from pytest_inferbench.judge.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -14,20 +15,29 @@ if TYPE_CHECKING:
 _UNITS_NOT_SAID = ("", "ratio", "value")
 
 
-def failure(cell: Cell, judgements: Iterable[Judgement], context: Mapping[str, str]) -> str:
-    """Say which cell failed, by how much, against what, and what to do.
+def failure(
+    cell: Cell,
+    judgements: Iterable[Judgement],
+    context: Mapping[str, str],
+    differs: Sequence[Difference] | None = None,
+) -> str:
+    """Say which cell failed, what else is not as it was, by how much, and what to do.
 
     Args:
         cell: The cell.
         judgements: All of its judgements; those that did not regress are mentioned briefly.
-        context: What differs from the baseline's environment, and other lines worth reading:
-            label -> text.
+        context: Other lines worth reading: label -> text.
+        differs: What is not as it was when the baseline was recorded; None without one.
     """
     judgements = list(judgements)
     regressed = [j for j in judgements if j.verdict is Verdict.REGRESSED]
     # pytest's summary shows the first line and no other
     names = dict.fromkeys(j.metric for j in regressed)
-    lines = [f"{cell}: {' and '.join(names)} regressed"]
+    differing = f"{in_brief(differs)}; " if differs else ""
+    lines = [f"{cell}: {differing}{' and '.join(names)} regressed"]
+    if differs is not None:
+        told = lines_of(differs) or ["nothing recorded differs from the baseline's last session"]
+        lines += [f"  {text}" for text in told]
     for judgement in regressed:
         lines.append("  " + statement(judgement))
         lines += [f"    {part}" for part in judgement.detail.split("; ") if part]

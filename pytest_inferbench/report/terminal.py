@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _STYLES = {"pass": "green", "improved": "bold green", "regressed": "bold red", "failed": "bold red"}
 
+_TOLD = {"device_peak_mib": "device MiB", "watts": "W", "joules_per_inference": "J/inf"}
+"""Figures that have a column where any cell has them."""
+
 
 def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     """Write the table, the notices and the line of counts."""
@@ -90,7 +93,10 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
     # Only services have a network to speak of.
     split = [name for name in PARTS if any(name in row.figures for row in table)]
     parts = [name.replace("_", " ") for name in split]
-    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", "mAP", "cosine"):
+    # Not every machine tells what its devices hold and draw.
+    told = [name for name in _TOLD if any(name in row.figures for row in table)]
+    titles = [_TOLD[name] for name in told]
+    for title in ("p50 ms", "p99 ms", *parts, "speed-up", "MiB", *titles, "mAP", "cosine"):
         grid.add_column(title, justify="right")
     grid.add_column("verdict")
     for row in table:
@@ -104,6 +110,7 @@ def _render(table: list[Row], reporter: pytest.TerminalReporter) -> str:
             *(_number(row.figures.get(name), ".3f") for name in split),
             _number(faster.get(row.cell.id), ".2f", "x"),
             _number(row.figures.get("peak_mib"), ".0f"),
+            *(_number(row.figures.get(name), ".3g") for name in told),
             _number(row.figures.get("map"), ".4f"),
             _number(row.figures.get("cosine"), ".6f"),
             verdict,

@@ -80,6 +80,12 @@ _ALL = (
     _time("mean", "mean latency"),
     Metric("memory", "MiB", "lower", _POSITIVE, "peak memory of the worker", relative=True),
     Metric("memory_growth", "MiB", "lower", _NOT_NEGATIVE, "memory gained over many inferences"),
+    Metric("device_memory", "MiB", "lower", _POSITIVE, "peak memory on the device", relative=True),
+    Metric(
+        "device_memory_growth", "MiB", "lower", _NOT_NEGATIVE, "the same on the device, gained so"
+    ),
+    Metric("power", "W", "lower", _POSITIVE, "mean power of the device", relative=True),
+    Metric("energy", "J", "lower", _POSITIVE, "energy of the device an inference", relative=True),
     _time("cold_start", "from an empty process to the first answer"),
     Metric(
         "fallback_nodes", "value", "lower", _NOT_NEGATIVE, "nodes that ran elsewhere than asked"
@@ -115,6 +121,7 @@ DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
         "p5": {"cpu": "+10%", "default": "+5%"},
         "p50": {"cpu": "+25%", "default": "+5%"},
         "memory_growth": {"default": "16 MiB"},
+        "device_memory_growth": {"default": "16 MiB"},
         "cold_start": {"default": "60 s"},
         "fallback_nodes": {"default": 0},
     }

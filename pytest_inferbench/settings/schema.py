@@ -103,6 +103,10 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     most_steal: Share = 0.05
     most_other: Share = 0.25
     same_speed: Annotated[float, Meta(gt=0)] = 0.08
+    same_clock: Annotated[float, Meta(gt=0)] = 0.05
+    most_disturbed: Share = 0.1
+    most_stranger: Share = 0.05
+    allow_power_cap: bool = False
     burst_s: Seconds = field(name="burst", default=0.03)
     round_s: Seconds = field(name="round", default=0.6)
     compare_s: Seconds = field(name="compare_for", default=60.0)

@@ -12,6 +12,8 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "ms": _MS,
     "s": {unit: factor / 1e3 for unit, factor in _MS.items()},
     "MiB": {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0},
+    "W": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
+    "J": {"uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3},
     "dB": {"dB": 1.0},
     "ratio": {},
     "value": {},
@@ -27,8 +29,9 @@ QUANTITY = re.compile(
 
 def example(unit: str) -> str:
     """Return how a number of this unit may be written."""
-    examples = {"ms": '"30 ms"', "s": '"1 s"', "MiB": '"200 MiB"', "dB": '"40 dB"'}
-    return examples.get(unit, "0.99")
+    examples = {"ms": "30 ms", "s": "1 s", "MiB": "200 MiB", "W": "60 W", "J": "50 mJ"}
+    examples["dB"] = "40 dB"
+    return f'"{examples[unit]}"' if unit in examples else "0.99"
 
 
 def as_number(value: object) -> float | None:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from pytest_inferbench.conformance import exam
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.measure import machine, memory, sampling
 from pytest_inferbench.measure.bursts import Bursts
+from pytest_inferbench.measure.guard import Guard
+from pytest_inferbench.measure.watcher import Watcher
 from pytest_inferbench.worker.facts import hardware_here, installed
 from pytest_inferbench.worker.protocol import Array, unpack_samples
 
@@ -45,6 +47,8 @@ class Servant:
         self._depot: Depot | None = None
         self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
+        self._watched: Watcher | None = None
+        self._guard: Guard | None = None
 
     def handle(self, verb: str, fields: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Do what a verb says.
@@ -67,9 +71,11 @@ class Servant:
         return {
             "hello": self.hello,
             "build": self.build,
+            "watch": self.watch,
             "open": self.open,
             "infer": self.infer,
             "sample": self.sample,
+            "guard": self.guard,
             "warm": self.warm,
             "burst": self.burst,
             "memory": self.memory,
@@ -119,6 +125,11 @@ class Servant:
         built: Fields = recipes.build(recipe, model, output, arrays)
         return {**built, "build_ms": _since_ms(started), "peak_mib": memory.peak_mib()}, {}
 
+    def watch(self, _arrays: Arrays, *, device: str, index: int = 0) -> Answer:
+        """Tell which device `sample` and `memory` watch, before anything is opened on it."""
+        self._watched = Watcher(device, index)
+        return {}, {}
+
     def open(
         self,
         _arrays: Arrays,
@@ -158,12 +169,16 @@ class Servant:
         warmup_ceiling_s: float = 5.0,
         max_calls: int = 1_000_000,
         packed: bool = False,
+        ours: Sequence[int] = (),
     ) -> Answer:
-        """Time the backend; with `packed`, the arrays are several inputs, taken in turn."""
+        """Time the backend; with `packed`, the arrays are several inputs, taken in turn.
+
+        `ours` are the pids of workers beside this one, which are no strangers.
+        """
         backend = self._open_backend()
         runs = [backend.prepare(each) for each in (unpack_samples(arrays) if packed else [arrays])]
         probe_before_ms = machine.probe_ms()
-        watch = machine.CpuWatch()
+        guard = Guard(self._watcher(), ours)
         samples = sampling.sample(
             runs,
             duration_s=duration_s,
@@ -172,16 +187,31 @@ class Servant:
             max_calls=max_calls,
             synchronize=backend.synchronize,
         )
-        shares = watch.shares()
+        guarded = guard.end(samples.warmup_s)
+        seen = guarded["seen"]
+        calls = samples.warmup_calls + len(samples.ns) * samples.calls_per_sample
         return {
             **samples.as_fields(),
             "percentiles_ms": sampling.percentiles_ms(samples.ns),
             "probes_ms": [probe_before_ms, machine.probe_ms()],
-            "steal_share": shares.steal,
-            "other_share": shares.other,
+            **guarded,
+            "joules": seen["watts"] and seen["watts"] * seen["seconds"] / calls,
             "peak_mib": memory.peak_mib(),
             "ran": backend.describe(),
         }, {"ns": samples.ns}
+
+    def guard(self, _arrays: Arrays, *, begin: bool, ours: Sequence[int] = ()) -> Answer:
+        """Watch the machine from a first call that begins to a second that tells, as `sample` does.
+
+        `ours` are the pids of workers beside this one, which are no strangers.
+        """
+        guard, self._guard = self._guard, None
+        if begin:
+            self._guard = Guard(self._watcher(), ours)
+            return {}, {}
+        if guard is None:
+            raise InferbenchError("IB-313", "nothing is guarded", "Call `guard` to begin first.")
+        return guard.end(), {}
 
     def warm(
         self, arrays: Arrays, *, warmup_floor_s: float = 0.1, warmup_ceiling_s: float = 5.0
@@ -205,13 +235,20 @@ class Servant:
     def memory(self, arrays: Arrays, *, calls: int = 0) -> Answer:
         """Tell resident and peak memory, and its growth over a number of calls."""
         growth_mib = 0.0
+        watcher = self._watcher()
+        held_mib = watcher.held_mib()
         if calls:
             growth_mib = memory.growth_mib(self._open_backend().prepare(arrays), calls)
+        now_mib = watcher.held_mib()
+        told = held_mib is not None and now_mib is not None
         return {
             "start_mib": self._start_mib,
             "rss_mib": memory.rss_mib(),
             "peak_mib": memory.peak_mib(),
             "growth_mib": growth_mib,
+            "device_mib": watcher.device_mib(),
+            "device_missing": watcher.why_no_device_memory(),
+            "device_growth_mib": (now_mib or 0.0) - (held_mib or 0.0) if told else None,
             "calls": calls,
         }, {}
 
@@ -339,6 +376,11 @@ class Servant:
 
             self._depot = Depot()
         return self._depot
+
+    def _watcher(self) -> Watcher:
+        if self._watched is None:
+            self._watched = Watcher()
+        return self._watched
 
     def _open_backend(self) -> Backend:
         if self._backend is None:

@@ -102,6 +102,12 @@ def test_order_is_by_time_not_by_spelling():
     assert merged.cells["a fp32"] == CellSessions(sessions=(early, late))
 
 
+def test_sessions_are_given_oldest_first_however_a_file_was_merged():
+    late, early = session(9), session(1)
+    file = msgspec.structs.replace(EMPTY, cells={"a fp32": CellSessions(sessions=(late, early))})
+    assert file.sessions("a fp32") == (early, late)
+
+
 @pytest.mark.parametrize(
     "recorded", ["yesterday", "2026-01-01T00:00:00", "2026-01-01T00:00:00+02:00"]
 )

@@ -177,6 +177,42 @@ def test_facts_tell_what_one_id_may_hide(plant: Plant) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("files", "turbo"),
+    [
+        ({"cpufreq/boost": "1"}, "on"),
+        ({"cpufreq/boost": "0"}, "off"),
+        ({"intel_pstate/no_turbo": "0"}, "on"),
+        ({"intel_pstate/no_turbo": "1"}, "off"),
+        ({"cpufreq/boost": "?"}, None),
+        ({}, None),
+    ],
+)
+def test_whether_clocks_may_be_boosted(
+    plant: Plant, files: Mapping[str, str], turbo: str | None
+) -> None:
+    root = plant({f"sys/devices/system/cpu/{name}": f"{text}\n" for name, text in files.items()})
+    assert cpu_facts(root).get("cpu_turbo") == turbo
+
+
+def test_what_holds_clocks_back_is_a_fact(plant: Plant) -> None:
+    policies = "sys/devices/system/cpu/cpufreq"
+    root = plant(
+        {
+            f"{policies}/policy0/scaling_max_freq": "3400000\n",
+            f"{policies}/policy1/scaling_max_freq": "800000\n",
+            f"{policies}/policy2/scaling_max_freq": "3400000\n",
+            f"{policies}/policy3/scaling_max_freq": "nonsense\n",
+            f"{policies}/policy0/energy_performance_preference": "balance_performance\n",
+            "sys/firmware/acpi/platform_profile": "low-power\n",
+        }
+    )
+    facts = cpu_facts(root)
+    assert facts["cpu_max_mhz"] == "800,3400"
+    assert facts["cpu_preference"] == "balance_performance"
+    assert facts["power_profile"] == "low-power"
+
+
 def test_this_machine_follows_affinity() -> None:
     """For real: a process bound to one CPU is of another class than one that may use all."""
     script = "from pytest_inferbench.hardware.cpu import cpu_id; print(cpu_id())"

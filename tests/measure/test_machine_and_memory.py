@@ -30,6 +30,17 @@ def test_shares_of_a_recorded_machine(tmp_path):
     assert shares.other == pytest.approx(0.2)
 
 
+def test_a_worker_beside_this_one_is_no_stranger_either(tmp_path):
+    root = stat_tree(tmp_path, [100, 0, 0, 1000, 0, 0, 0, 0])
+    hertz = os.sysconf("SC_CLK_TCK")
+    for pid, parent, ticks in ((900_077, 1, 30), (900_078, 900_077, 12), (900_099, 1, 50)):
+        (tmp_path / f"proc/{pid}").mkdir()
+        line = f"{pid} (other) S {parent} 2 3 4 5 6 7 8 9 10 {ticks} 0 0 0 20\n"
+        (tmp_path / f"proc/{pid}/stat").write_text(line)
+    assert machine.own_cpu_s(root) == 0
+    assert machine.own_cpu_s(root, ours=[900_077]) * hertz == pytest.approx(42)
+
+
 def test_a_kernel_that_tells_less_is_read_too(tmp_path):
     root = stat_tree(tmp_path, [10, 0, 10, 80])
     (tmp_path / "proc/stat").write_text("cpu 10 0 10 80\n")

@@ -47,7 +47,7 @@ def test_more_work_than_the_older_file_is_heard_and_the_same_file_passes(
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "*net on ort-cpu at fp32*: p5 regressed",
+            "*net on ort-cpu at fp32*: the artifact differs; p5 regressed",
             "*IB-604*p5 regressed:*against*budget +60%*",
             "*rounds beside old.onnx in*",
             "*compared with: old.onnx",

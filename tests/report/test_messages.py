@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from pytest_inferbench.baselines.differences import differences
 from pytest_inferbench.judge.runs import Run, StoredSessions, judge_stored
 from pytest_inferbench.judge.statistics import Interval
 from pytest_inferbench.judge.verdict import Judgement, Verdict
@@ -42,6 +43,31 @@ def test_a_failure_says_everything_in_short_lines():
         "  beside it: p50 4.9 ms (pass)",
         "  what to do: find the cause",
     ]
+
+
+def test_what_differs_is_said_before_the_slowdown():
+    differs = differences(
+        {"cpu_governor": "performance", "onnxruntime": "1.31.1"},
+        {"cpu_governor": "powersave", "onnxruntime": "1.32.0", "option threads": "1"},
+        ("a" * 64, "a" * 64),
+    )
+    shown = failure(CELL, [SLOWER], {"what to do": "find the cause"}, differs).splitlines()
+    assert shown[:5] == [
+        "net on ort-cpu at int8 (cpu-test-2c): the machine, packages and options differ;"
+        " p5 regressed",
+        "  machine differs: cpu_governor performance -> powersave",
+        "  packages differ: onnxruntime 1.31.1 -> 1.32.0",
+        "  options differ: threads absent -> 1",
+        "  [IB-603] p5 regressed: 4.617 ms against 2.879 ms,"
+        " +60.4% (between +27.4% and +84.4%), budget +5%",
+    ]
+    assert shown[-1] == "  what to do: find the cause"
+
+
+def test_that_nothing_differs_is_said_as_well():
+    shown = failure(CELL, [SLOWER], {}, ()).splitlines()
+    assert shown[0] == "net on ort-cpu at int8 (cpu-test-2c): p5 regressed"
+    assert shown[1] == "  nothing recorded differs from the baseline's last session"
 
 
 def test_every_metric_that_regressed_is_in_the_first_line():
