@@ -18,6 +18,7 @@ from pytest_inferbench.launches import Launch, launch_once, valid
 from pytest_inferbench.worker.affinity import VARIABLE as PIN
 
 if TYPE_CHECKING:
+    from pytest_inferbench.bisect import Located
     from pytest_inferbench.comparing import Comparison
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
@@ -160,6 +161,13 @@ class CellRun:
         if name not in self._companions:
             self._companions[name] = CompanionRun(self, make())
         return self._companions[name]
+
+    @cached_property
+    def located(self) -> Located:
+        """The layer that makes the cell diverge from the reference, looked for once."""
+        from pytest_inferbench.bisect import located
+
+        return located(self)
 
     def measure(self, count: int) -> list[Launch]:
         """Return launches of which `count` count, or as many as this machine lets us have.

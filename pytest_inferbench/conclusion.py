@@ -47,8 +47,12 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         pytest.skip(f"[IB-616] {cell}: no budget applies to {handle.kind}: it was measured only")
     verdict = worst([judgement.verdict for judgement in judgements])
     if verdict is Verdict.REGRESSED:
-        shown = failure(cell, judgements, handle.context(), handle.differs())
-        pytest.fail(shown, pytrace=False)
+        context = dict(handle.context())
+        if (found := handle.located()) is not None:
+            context |= found.context
+            if found.fields:
+                item.stash[PAYLOAD]["divergence"] = dict(found.fields)
+        pytest.fail(failure(cell, judgements, context, handle.differs()), pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))
 

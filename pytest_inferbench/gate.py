@@ -73,6 +73,7 @@ class Options:
     coverage_path: Path | None = None
     raw_folder: Path | None = None
     in_process: bool = False
+    bisect: bool = False
     against: str | None = None
     against_python: Path | None = None
     against_model: Path | None = None
@@ -228,6 +229,7 @@ class Gate:
             coverage_path=path_of("inferbench_coverage"),
             raw_folder=path_of("inferbench_raw"),
             in_process=config.getoption("inferbench_in_process"),
+            bisect=config.getoption("inferbench_bisect"),
             against=config.getoption("inferbench_against"),
             against_python=path_of("inferbench_against"),
             against_model=path_of("inferbench_against_model"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.accuracy.similarity import OutputSimilarity
     from pytest_inferbench.accuracy.similarity import Similarity as Comparison
     from pytest_inferbench.baselines.differences import Difference
+    from pytest_inferbench.bisect import Located
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.judge.similar import Limits
     from pytest_inferbench.settings.budgets import Budget
@@ -67,12 +68,31 @@ class Handle:
         """What is not as it was when the baseline was recorded; None where there is none."""
         return None
 
+    def located(self) -> Located | None:
+        """The layer that is at fault, where that was asked for and can be told of such figures."""
+        return None
+
     def _budget(self, metric: str) -> Budget | None:
         cell = self._run.cell
         return self._run.gate.settings.budget(cell.model, metric, cell.precision, cell.hardware)
 
 
-class Similarity(Handle):
+class OutputsHandle(Handle):
+    """What is judged by the cell's outputs, so that the layer behind a failure can be found."""
+
+    def located(self) -> Located | None:
+        """The layer that makes the outputs diverge from the reference's, or how to have it."""
+        from pytest_inferbench.bisect import Located
+
+        gate = self._run.gate
+        if gate.options.bisect:
+            return self._run.located
+        if gate.catalog[self._run.cell.backend].source != "onnx":
+            return None
+        return Located({"to find the layer": "run it again with --inferbench-bisect"})
+
+
+class Similarity(OutputsHandle):
     """How close the cell's outputs are to the fp32 reference's."""
 
     kind = "similarity"
@@ -142,7 +162,7 @@ class Similarity(Handle):
         return figures
 
 
-class Detections(Handle):
+class Detections(OutputsHandle):
     """What the cell detects, scored against the ground truth."""
 
     kind = "detection"

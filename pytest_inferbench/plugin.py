@@ -75,6 +75,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="keep every timing, compressed, in a file a run in DIR",
     )
     group.addoption(
+        "--inferbench-bisect",
+        action="store_true",
+        help="name the first layer that diverges when an accuracy test fails",
+    )
+    group.addoption(
         "--inferbench-against",
         metavar="PYTHON",
         help="compare the time of each cell with the same cell in another environment, side by"

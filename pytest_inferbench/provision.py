@@ -72,20 +72,8 @@ def provide(
     Raises:
         InferbenchError: The model is unsound, no recipe makes this precision, or building failed.
     """
-    info = gate.catalog[cell.backend]
-    made = _source(task, info.source)
-    steps: Steps = ()
-    if info.source == "onnx":
-        steps = steps_for(
-            info.family,
-            cell.precision,
-            {
-                **msgspec.structs.asdict(task.model.quantization),
-                **info.recipe_options,
-                "engine": users_options(cell.backend, gate.settings.backends),
-            },
-            gate.environments[cell.environment].distributions,
-        )
+    made = _source(task, gate.catalog[cell.backend].source)
+    steps = _steps(gate, cell, task)
     # Graphs come before what is built of them on the device.
     here = [step for step in steps if not _is_built_there(gate, cell, step)]
     for number, recipe in enumerate(here, 1):
@@ -150,6 +138,40 @@ def provide_step(gate: Gate, cell: Cell, task: Task, recipe: Recipe) -> Artifact
     )
 
 
+def graph_of(gate: Gate, cell: Cell, task: Task) -> tuple[Artifact, Steps]:
+    """Return the last graph on the way to a cell's artifact, on this host, and what follows it.
+
+    A graph is an ONNX file or an OpenVINO IR; what follows makes something else of it, or makes it
+    on another host. Where the source is no graph it is returned as it is.
+
+    Raises:
+        InferbenchError: As `provide`.
+    """
+    made, steps = _source(task, gate.catalog[cell.backend].source), _steps(gate, cell, task)
+    count = 0
+    for recipe in steps:
+        if _is_built_there(gate, cell, recipe) or not recipe.file_name.endswith((".onnx", ".xml")):
+            break
+        made, count = _made(gate, cell, task, recipe, made, gate.cache, "", renew=False), count + 1
+    return made, steps[count:]
+
+
+def _steps(gate: Gate, cell: Cell, task: Task) -> Steps:
+    info = gate.catalog[cell.backend]
+    if info.source != "onnx":
+        return ()
+    return steps_for(
+        info.family,
+        cell.precision,
+        {
+            **msgspec.structs.asdict(task.model.quantization),
+            **info.recipe_options,
+            "engine": users_options(cell.backend, gate.settings.backends),
+        },
+        gate.environments[cell.environment].distributions,
+    )
+
+
 def _source(task: Task, kind: str) -> Artifact:
     if kind != "onnx":
         return task.source(kind)
@@ -178,7 +200,7 @@ def _made(
         with gate.launch(environment, [recipe.module]) as worker:
             facts: Mapping[str, object] = worker.call(
                 "build",
-                {**_build_fields(recipe, source.path), "output": str(folder / recipe.file_name)},
+                {**build_fields(recipe, source.path), "output": str(folder / recipe.file_name)},
                 task.calibration if recipe.calibrated else {},
                 on_wait=gate.progress(what),
             ).fields
@@ -243,7 +265,7 @@ def _delivered(
                     key,
                     _describe(cell, recipe),
                     recipe.file_name,
-                    _build_fields(recipe, model),
+                    build_fields(recipe, model),
                     task.calibration if recipe.calibrated else {},
                     anew=anew,
                     in_place=last,
@@ -282,7 +304,8 @@ def _describe(cell: Cell, recipe: Recipe) -> dict[str, str]:
     return {"model": cell.model, "family": recipe.family, "precision": cell.precision}
 
 
-def _build_fields(recipe: Recipe, model: str) -> dict[str, object]:
+def build_fields(recipe: Recipe, model: str) -> dict[str, object]:
+    """Return what a worker's verb `build` is told of a step, its output apart."""
     parameters = {"precision": recipe.precision, **recipe.parameters}
     return {"family": recipe.family, "recipe": parameters, "model": model}
 

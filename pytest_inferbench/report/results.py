@@ -51,7 +51,7 @@ def results(gate: Gate) -> dict[str, Any]:
                 **payload,
             }
         )
-    plain: dict[str, Any] = _finite(
+    plain: dict[str, Any] = finite(
         {
             "schema": SCHEMA,
             "inferbench": __version__,
@@ -86,12 +86,12 @@ def results(gate: Gate) -> dict[str, Any]:
     return plain
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: they become text, never a silent null."""
+def finite(value: Any) -> Any:
+    """Make a value fit for JSON: NaN and infinity become text, never a silent null."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value
