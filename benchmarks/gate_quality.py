@@ -8,6 +8,7 @@ run that was stopped goes on where it was; the table is made of what is there.
     pip install -e ".[ort,bench]"
     python benchmarks/gate_quality.py record --to RESULTS [--only aa ...] [--minutes 60]
     python benchmarks/gate_quality.py table --to RESULTS [--markdown docs/gate-quality.md]
+    python benchmarks/gate_quality.py traces --to RESULTS --fixtures fixtures/noise
 """
 
 from __future__ import annotations
@@ -72,15 +73,19 @@ SCENARIOS = (
 
 
 def main() -> None:
-    """Record sessions, or make the table of those recorded."""
+    """Record sessions, or make the table or the tests' traces of those recorded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("record", "table"))
+    parser.add_argument("what", choices=("record", "table", "traces"))
     parser.add_argument("--to", type=Path, required=True, help="folder of the results")
     parser.add_argument("--only", nargs="+", default=[s.name for s in SCENARIOS])
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after so long")
+    parser.add_argument("--fixtures", type=Path, help="folder that traces are written to")
     parser.add_argument("--markdown", type=Path, help="write the table there")
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
+    if options.what == "traces":
+        write_traces(options.to, options.fixtures)
+        return
     if options.what == "record":
         record(options.to, options.only, time.monotonic() + 60 * options.minutes)
     text = markdown(SCENARIOS, {s.name: recorded(options.to, s.name) for s in SCENARIOS})
@@ -106,7 +111,26 @@ def record(folder: Path, only: list[str], until: float) -> None:
                         models["+0%"], models[scenario.slower], threads, Path(scratch)
                     )
                     keep(folder, scenario.name, session)
-                    print(f"{scenario.name} {index + 1}/{scenario.sessions}: {session.line()}")
+                    print(
+                        f"{scenario.name} {index + 1}/{scenario.sessions}: {session.line()}",
+                        flush=True,
+                    )
+
+
+def write_traces(folder: Path, fixtures: Path) -> None:
+    """Write the log ratios of the rounds of equal builds, session by session."""
+    for scenario in SCENARIOS:
+        sessions = recorded(folder, scenario.name)
+        if scenario.slower != "+0%" or not sessions:
+            continue
+        lines = [
+            f'"{statistic}": [\n  '
+            + ",\n  ".join(json.dumps(session.logs[statistic]) for session in sessions)
+            + "\n ]"
+            for statistic in ("p5", "p50")
+        ]
+        path = fixtures / f"rounds-{scenario.name}.json"
+        path.write_text("{\n " + ",\n ".join(lines) + "\n}\n")
 
 
 @contextlib.contextmanager

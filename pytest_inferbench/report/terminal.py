@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_inferbench.launches import PARTS
-from pytest_inferbench.ledger import count_by_code
+from pytest_inferbench.ledger import Entry, count_by_code
 from pytest_inferbench.report import rates
-from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.messages import counted, percent
 from pytest_inferbench.report.table import Row, rows, speedups
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     _write_means(table, reporter)
     for line in rates.lines(gate.cells, gate.ledger):
         reporter.write_line(line)
+    if gate.options.compares:
+        for line in compared_lines(gate.ledger.ours):
+            reporter.write_line(line)
     _write_what_cannot_run(gate, reporter)
     _write_coverage(gate, reporter)
     for notice in gate.notices:
@@ -57,6 +60,19 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
                 f"not asked: {counted(not_asked, 'question')} that some cells cannot be asked"
                 " (IB-640; -rs shows why)"
             )
+
+
+def compared_lines(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield what each comparison side by side came to, those that pass included."""
+    for entry in entries:
+        for judgement in entry.payload.get("judgements", ()):
+            change = judgement["change"]
+            if change is not None:
+                low, value, high = (percent(change[name]) for name in ("low", "value", "high"))
+                yield (
+                    f"{entry.cell}: {judgement['metric']} {value} (between {low} and {high}),"
+                    f" {judgement['detail']}"
+                )
 
 
 def last_line(table: list[Row], undecided: Mapping[str, int]) -> str:

@@ -36,6 +36,7 @@ def test_more_work_than_the_older_file_is_heard_and_the_same_file_passes(
     asked = ("-m", "latency", "--inferbench-against-model", "old.onnx", "--inferbench-json")
     result = gate(*asked, "out.json")
     result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["net-ort-cpu-fp32-*: p5 *(between * and *), * rounds beside *"])
     said = judgement(comparing.path)
     assert said["judgements"][0]["code"] == "IB-600"
     assert said["figures"]["rounds"] >= 5
