@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Handle, faulty
-from pytest_inferbench.judge.verdict import Judgement, judge_absolute
+from pytest_inferbench.judge.verdict import Judgement, judge_absolute, judge_drop
 from pytest_inferbench.settings.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class TaskScores(Handle):
                 self._refuse_missing(budget)
             elif self._tells(budget):
                 detail = scores.details.get(metric) or scores.details.get("", "")
-                value = float(scores.figures[metric])
-                judgements.append(judge_absolute(budget, value, detail))
+                judgements.append(_judged(budget, scores.figures, detail))
         return judgements
 
     def figures(self) -> dict[str, float]:
@@ -193,3 +192,11 @@ class Transcripts(TaskScores):
             )
         found: Sequence[str] = self.own.texts
         return found
+
+
+def _judged(budget: Budget, figures: Mapping[str, float], detail: str) -> Judgement:
+    """Judge a figure; a loss that comes with its interval's bound may be put down to luck."""
+    value, low = float(figures[budget.metric]), figures.get(f"{budget.metric}_low")
+    if low is None:
+        return judge_absolute(budget, value, detail)
+    return judge_drop(budget, value, float(low), detail)
