@@ -138,6 +138,7 @@ def reopening(
 
 def _settled_mib() -> float:
     gc.collect()  # what waits to be collected is not lost
+    memory.trim()  # nor is what the allocator keeps for the next time
     return memory.rss_mib()
 
 

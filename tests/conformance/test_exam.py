@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import mmap
 import threading
 import time
@@ -212,21 +210,11 @@ def test_outputs_of_zeros_are_overwritten_by_something_else():
     assert any("written to" in fault for fault in ownership(AllZeros))
 
 
-def settle():
-    """Give back what earlier tests of this process left, so that none of it goes meanwhile."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
-
-
 def test_a_leak_is_found_and_a_cycle_is_none():
-    settle()
     grown_mib, times = exam.reopening(lambda: opened(Leaks), SAMPLES[0], 45, 600.0)
     assert times == 40
     assert 30 < grown_mib < 60  # what an earlier test left may be given back meanwhile
     Leaks.kept.clear()
-    settle()
     grown_mib, _ = exam.reopening(lambda: opened(LeavesCycles), SAMPLES[0], 45, 600.0)
     assert grown_mib < 8
 

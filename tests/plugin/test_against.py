@@ -29,6 +29,7 @@ def judgement(folder):
     return test
 
 
+@pytest.mark.slow
 def test_more_work_than_the_older_file_is_heard_and_the_same_file_passes(
     comparing, gate, write_model
 ):
@@ -139,6 +140,7 @@ def with_speedup(comparing):
     return ask
 
 
+@pytest.mark.slow
 def test_a_speedup_is_judged_beside_a_cell_that_was_not_selected(with_speedup, comparing, gate):
     with_speedup(0.01)
     result = gate("-m", "speedup", "--inferbench-json", "out.json")

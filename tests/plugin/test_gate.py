@@ -45,6 +45,7 @@ def test_recording_then_judging(project, gate):
     assert "regressed" not in again.stdout.str()
 
 
+@pytest.mark.slow
 def test_updating_adds_and_replacing_replaces(project, gate):
     gate("-m", "latency", "--update-baselines")
     second = gate("-m", "latency", "--update-baselines")
@@ -61,6 +62,7 @@ def test_a_path_after_the_option_is_not_swallowed(project, gate):
     assert len(sessions(project)) == 1
 
 
+@pytest.mark.slow
 def test_more_work_in_the_model_is_one_failure_with_everything_to_act_on(
     project, gate, write_model
 ):

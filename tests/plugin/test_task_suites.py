@@ -345,6 +345,7 @@ def sounds(project):
 
 
 @both
+@pytest.mark.slow
 def test_speech_on_two_runtimes(project, model, score, sounds):
     budgets = "budgets = { token_agreement = { int8 = 0.1 }, cosine = { int8 = 0.9 } }\n"
     calibration = 'calibration = "sounds"\n'
