@@ -3,7 +3,8 @@
 Real models in real workers, compared by the code that `--inferbench-against-model` runs; a slowed
 model has real extra layers. A session is one comparison, with a budget of +2.5 % on p5. The peers'
 rules judge the samples of the same sessions. Each session is appended to RESULTS as it ends, so a
-run that was stopped goes on where it was; the table is made of what is there.
+run that was stopped goes on where it was; the table is made of what is there. What this project
+has recorded so far lies in benchmarks/results/gate-quality.
 
     pip install -e ".[ort,bench]"
     python benchmarks/gate_quality.py record --to RESULTS [--only aa ...] [--minutes 60]
