@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,16 +18,15 @@ from pytest_inferbench.backends.registry import catalog_of, checked, installed_b
 from pytest_inferbench.environments import (
     check_hardware,
     environment_facts,
-    facts_sent,
     most_memory_mib,
 )
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix
 from pytest_inferbench.named.resolve import why_absent
+from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
-from pytest_inferbench.requirements import check_expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,37 +50,6 @@ if TYPE_CHECKING:
 
 
 _Run = TypeVar("_Run", "CellRun", "CaseRun")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command-line options that concern a gate, free of pytest.
-
-    Attributes:
-        against: The environment to compare with, as it was given: a path or a name.
-        against_python: The same as a path from where pytest was started.
-        against_model: The older ONNX file to compare with.
-        environments: What the controller of a parallel session has found, so that one host is
-            asked once, and every process has the same cells.
-    """
-
-    require: tuple[str, ...] = ()
-    update: str | None = None
-    reason: str = ""
-    json_path: Path | None = None
-    coverage_path: Path | None = None
-    raw_folder: Path | None = None
-    in_process: bool = False
-    bisect: bool = False
-    against: str | None = None
-    against_python: Path | None = None
-    against_model: Path | None = None
-    environments: tuple[EnvironmentFacts, ...] = ()
-
-    @property
-    def compares(self) -> bool:
-        """Whether cells are compared side by side instead of with their baselines."""
-        return self.against is not None or self.against_model is not None
 
 
 class Gate:
@@ -215,34 +182,6 @@ class Gate:
         Raises:
             InferbenchError: The settings are wrong.
         """
-
-        def path_of(option: str) -> Path | None:
-            given = config.getoption(option)
-            # not resolved: the Python of a virtual environment is a link to another
-            return Path(config.invocation_params.dir, given) if given else None
-
-        options = Options(
-            require=tuple(config.getoption("inferbench_require")),
-            update=config.getoption("inferbench_update"),
-            reason=config.getoption("inferbench_reason"),
-            json_path=path_of("inferbench_json"),
-            coverage_path=path_of("inferbench_coverage"),
-            raw_folder=path_of("inferbench_raw"),
-            in_process=config.getoption("inferbench_in_process"),
-            bisect=config.getoption("inferbench_bisect"),
-            against=config.getoption("inferbench_against"),
-            against_python=path_of("inferbench_against"),
-            against_model=path_of("inferbench_against_model"),
-            environments=facts_sent(getattr(config, "workerinput", {})),
-        )
-        for text in options.require:
-            check_expression(text)
-        if options.in_process and options.update:
-            raise InferbenchError(
-                "IB-210",
-                "--update-baselines needs workers: figures of pytest's own process are no baseline",
-                "Leave out --inferbench-in-process.",
-            )
         registered = [
             ("the hook pytest_inferbench_backends", info)
             for infos in config.hook.pytest_inferbench_backends(config=config)
@@ -253,7 +192,9 @@ class Gate:
             for answers in config.hook.pytest_inferbench_tasks(config=config)
             for task in answers
         ]
-        return cls.from_folder(config.rootpath, settings_file, options, registered, tasks)
+        return cls.from_folder(
+            config.rootpath, settings_file, options_of(config), registered, tasks
+        )
 
     @cached_property
     def cells_by_id(self) -> dict[str, Cell]:

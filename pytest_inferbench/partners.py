@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_inferbench.cellrun import CellRun
-    from pytest_inferbench.gate import Gate, Options
+    from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.options import Options
     from pytest_inferbench.settings.schema import Settings
     from pytest_inferbench.settings.speedups import Speedup
     from pytest_inferbench.tasks import Task

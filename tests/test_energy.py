@@ -14,10 +14,11 @@ import pytest
 
 from pytest_inferbench.baselines.schema import Addition, Session
 from pytest_inferbench.energy import Energy
-from pytest_inferbench.gate import Gate, Options
+from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
 from pytest_inferbench.launches import STATISTICS, Launch, watched
+from pytest_inferbench.options import Options
 from pytest_inferbench.settings.budgets import parse_budgets
 from pytest_inferbench.settings.schema import LatencySettings, MatrixSettings, ModelSettings
 from pytest_inferbench.settings.schema import Settings as AllSettings

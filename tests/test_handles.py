@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.gate import Gate, Options
+from pytest_inferbench.gate import Gate
 from pytest_inferbench.handles import Detections, Similarity
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
+from pytest_inferbench.options import Options
 from pytest_inferbench.settings.budgets import parse_budgets
 from pytest_inferbench.settings.schema import MatrixSettings, ModelSettings, Settings
 from pytest_inferbench.tasks import Task

@@ -10,8 +10,9 @@ import pytest
 
 from pytest_inferbench.artifacts import cache
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.gate import Gate, Options
+from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware, detect
+from pytest_inferbench.options import Options
 from pytest_inferbench.settings import load
 
 SETTINGS = """

@@ -10,10 +10,11 @@ import pytest
 
 from pytest_inferbench.baselines.differences import lines_of
 from pytest_inferbench.baselines.schema import Addition, Session
-from pytest_inferbench.gate import Gate, Options
+from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
 from pytest_inferbench.launches import STATISTICS, Launch
+from pytest_inferbench.options import Options
 from pytest_inferbench.settings.schema import LatencySettings, MatrixSettings, ModelSettings
 from pytest_inferbench.settings.schema import Settings as AllSettings
 from pytest_inferbench.timing import ColdStart, Latency, Memory

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from pytest_inferbench.comparing import Comparison, Shown
-from pytest_inferbench.gate import Gate, Options
+from pytest_inferbench.gate import Gate
+from pytest_inferbench.options import Options
 from pytest_inferbench.side_by_side import Beside
 
 _SETTINGS = """

@@ -7,8 +7,9 @@ import math
 
 import pytest
 
-from pytest_inferbench.gate import Gate, Options
+from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
+from pytest_inferbench.options import Options
 from pytest_inferbench.report.results import results, write_results
 from pytest_inferbench.settings.schema import MatrixSettings, ModelSettings, Settings
 
