@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.accuracy.carried import bfloat16_values
+from pytest_inferbench.cellrun import FATAL
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 _LARGEST_HALF = 65504.0
 _MASK = 1e30
-_GONE = frozenset({"IB-301", "IB-302", "IB-303", "IB-305", "IB-306"})
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Bench:
                 arrays = self._worker_here().call("infer", {}, given, on_wait=self._on_wait).arrays
                 found.append({n: widened(np.asarray(a), dtypes[n]) for n, a in arrays.items()})
         except InferbenchError as error:
-            if error.code in _GONE:
+            if error.code in FATAL:
                 self._drop()
             raise
         finally:
@@ -187,7 +188,7 @@ class Bench:
                 self._worker_here().call(verb, fields, arrays or {}, on_wait=self._on_wait).fields
             )
         except InferbenchError as error:
-            if error.code in _GONE:
+            if error.code in FATAL:
                 self._drop()
             raise
 
@@ -212,12 +213,7 @@ class Bench:
 
 def widened(array: Array, dtype: str) -> Array:
     """Return an array in a type that numpy has: bfloat16 comes as its bits."""
-    import numpy as np
-
-    if dtype != "bfloat16":
-        return array
-    wide: Array = (array.astype(np.uint32) << 16).view(np.float32)
-    return wide
+    return bfloat16_values(array) if dtype == "bfloat16" else array
 
 
 def fits(array: Array, dtype: str) -> bool:

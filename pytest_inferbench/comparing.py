@@ -13,7 +13,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,15 +62,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Round:
-    """One pair of fresh workers.
-
-    Attributes:
-        seconds: What it took, launches included.
-    """
+    """One pair of fresh workers."""
 
     partner: Shown
     candidate: Shown
-    seconds: float
     _logs: dict[str, float] = field(default_factory=dict)
 
     def log_ratio(self, metric: str) -> float:
@@ -156,13 +151,12 @@ class Comparison:
             for _ in range(pairs):
                 self._both(sides, lambda side: side.burst(burst_s))
             self._both(sides, _Live.unguard)
-        took_s = time.monotonic() - started
-        self.seconds += took_s
+        self.seconds += time.monotonic() - started
         disturbed = next(filter(None, (side.disturbed for side in sides)), "")
         if disturbed:
             self.set_aside.append(disturbed)
         else:
-            self.rounds.append(Round(sides[_PARTNER].shown(), sides[_CANDIDATE].shown(), took_s))
+            self.rounds.append(Round(sides[_PARTNER].shown(), sides[_CANDIDATE].shown()))
 
     def _plan(self, typical_ms: float) -> tuple[float, int]:
         """Return how long bursts are, and how many each side takes."""
@@ -173,12 +167,13 @@ class Comparison:
     def _launch(self, sides: Sequence[_Live], stack: contextlib.ExitStack) -> None:
         """Start both workers at once, for starting is most of what a round costs."""
         with ThreadPoolExecutor(len(sides)) as pool:
-            starting = [pool.submit(side.launch) for side in sides]
-        for future in starting:
-            if future.exception() is None:
-                stack.enter_context(future.result())
+            for side in sides:
+                side.launch(pool)
+        for side in sides:
+            if side.starting.exception() is None:
+                stack.enter_context(side.starting.result())
         # only now: whichever failed, the other one is there to be closed
-        self._both(sides, lambda side: starting[sides.index(side)].result())
+        self._both(sides, _Live.launched)
 
     def _both(self, sides: Sequence[_Live], act: Callable[[_Live], object]) -> None:
         """Do something with both sides, in an order drawn anew; name the partner in its errors."""
@@ -205,10 +200,13 @@ class _Live:
         self.pid = 0
         self.disturbed = ""
 
-    def launch(self) -> AnyWorker:
-        """Start its worker, and return it to be closed."""
-        self._worker = self._run.new_worker()
-        return self._worker
+    def launch(self, pool: ThreadPoolExecutor) -> None:
+        """Begin to start its worker."""
+        self.starting: Future[AnyWorker] = pool.submit(self._run.new_worker)
+
+    def launched(self) -> None:
+        """Take its worker, which has started or has failed to."""
+        self._worker = self.starting.result()
 
     def open(self) -> None:
         """Open the artifact and run it once."""

@@ -141,24 +141,13 @@ class Similarity(OutputsHandle):
         if self.result.faults:
             return {}
         worst = self.result.worst
-        figures = {
-            "cosine": worst.cosine.min,
-            "cosine_mean": worst.cosine.mean,
-            "cosine_p1": worst.cosine.p1,
-            "max_error": worst.max_error,
-            "mean_error": worst.mean_error,
-            "outside": worst.outside,
-            "snr_db": worst.snr_db,
-        }
-        if worst.null is not None:
-            figures["cosine_null"] = worst.null.high
-        if worst.centred is not None:
-            figures["centred_cosine"] = worst.centred.min
+        figures = _figures_of(worst)
         if worst.centred_null is not None:
             figures["centred_cosine_null"] = worst.centred_null.high
         if len(self.result.outputs) > 1:
             for row in self.result.outputs.values():
-                figures |= _figures_of(row)
+                own = _figures_of(row)
+                figures |= {f"outputs.{row.output}.{name}": own[name] for name in own}
         return figures
 
 
@@ -283,7 +272,7 @@ def _figures_of(row: OutputSimilarity) -> dict[str, float]:
         figures["cosine_null"] = row.null.high
     if row.centred is not None:
         figures["centred_cosine"] = row.centred.min
-    return {f"outputs.{row.output}.{name}": value for name, value in figures.items()}
+    return figures
 
 
 def faulty(message: str) -> Judgement:

@@ -72,6 +72,18 @@ class Cell:
         """The cell's name inside its baseline file, where model and hardware are given."""
         return f"{self.backend} {self.precision}"
 
+    def as_fields(self) -> dict[str, str | None]:
+        """Return it as plain types, as results and `doctor --json` name it."""
+        return {
+            "id": self.id,
+            "model": self.model,
+            "backend": self.backend,
+            "precision": self.precision,
+            "hardware": self.hardware,
+            "environment": self.environment,
+            "cannot_run": self.cannot_run,
+        }
+
     def __str__(self) -> str:
         return f"{self.model} on {self.backend} at {self.precision} ({self.hardware})"
 

@@ -22,13 +22,18 @@ def leave_out(settings: Settings, config: pytest.Config, path: Path) -> bool | N
     """Return True for the packaged throughput test where nobody asked for it; else None."""
     if path.name != _THROUGHPUT_FILE or path.parent.name != "latency":
         return None
+    named, selections = asked_for(config)
+    asked = path.resolve() in named or wants_throughput(settings, selections)
+    return None if asked else True
+
+
+def asked_for(config: pytest.Config) -> tuple[list[Path], list[str]]:
+    """Return the paths that the command line names, and the expressions of `-m` and `-k`."""
     named = [
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
         for argument in config.args
     ]
-    selections = [config.getoption("markexpr") or "", config.getoption("keyword") or ""]
-    asked = path.resolve() in named or wants_throughput(settings, selections)
-    return None if asked else True
+    return named, [config.getoption("markexpr") or "", config.getoption("keyword") or ""]
 
 
 def wants_throughput(settings: Settings, selections: Sequence[str]) -> bool:

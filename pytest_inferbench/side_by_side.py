@@ -16,7 +16,7 @@ from pytest_inferbench.baselines.differences import Difference, differences
 from pytest_inferbench.comparing import METRICS, Comparison
 from pytest_inferbench.handles import Handle
 from pytest_inferbench.judge.rounds import explanation, judge_slowdown, judge_speedup
-from pytest_inferbench.judge.verdict import Judgement, Verdict
+from pytest_inferbench.judge.verdict import Judgement, Verdict, unjudged
 from pytest_inferbench.launches import STATISTICS
 from pytest_inferbench.partners import NoPartnerError, partner_against, partner_of
 
@@ -156,12 +156,5 @@ def _explained(judgement: Judgement, comparison: Comparison) -> Judgement:
 
 
 def _missing(budget: Budget, why: str) -> Judgement:
-    return Judgement(
-        metric=budget.metric,
-        verdict=Verdict.MISSING,
-        code="IB-619",
-        value=math.nan,
-        unit=budget.unit,
-        budget=budget.text,
-        detail=f"there is nothing to compare with: {why}",
-    )
+    detail = f"there is nothing to compare with: {why}"
+    return unjudged(budget, Verdict.MISSING, "IB-619", detail)

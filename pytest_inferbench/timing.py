@@ -7,7 +7,6 @@ session to record. The statistics are in `judge/runs.py`.
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -23,7 +22,7 @@ from pytest_inferbench.judge.runs import (
     judge_objective,
     judge_stored,
 )
-from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
+from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute, unjudged
 from pytest_inferbench.launches import (
     PARTS,
     STAGES,
@@ -344,14 +343,11 @@ def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:
 
 def _not_compared(budget: Budget) -> Judgement:
     """Side by side both workers draw on one counter, and hold memory on one device."""
-    return Judgement(
-        metric=budget.metric,
-        verdict=Verdict.INCONCLUSIVE,
-        code="IB-661",
-        value=math.nan,
-        unit=budget.unit,
-        budget=budget.text,
-        detail="two workers that run in turn share what tells it: compare it with a recorded"
+    return unjudged(
+        budget,
+        Verdict.INCONCLUSIVE,
+        "IB-661",
+        "two workers that run in turn share what tells it: compare it with a recorded"
         " baseline, without --inferbench-against, or set an absolute budget",
     )
 
@@ -359,15 +355,8 @@ def _not_compared(budget: Budget) -> Judgement:
 def _not_read(budget: Budget, launches: Sequence[Launch]) -> Judgement:
     reasons = dict.fromkeys(launch.missing.get(budget.metric, "") for launch in launches)
     reason = next(filter(None, reasons), "some runs could not read it")
-    return Judgement(
-        metric=budget.metric,
-        verdict=Verdict.INCONCLUSIVE,
-        code="IB-660",
-        value=math.nan,
-        unit=budget.unit,
-        budget=budget.text,
-        detail=f"it cannot be read on this machine: {reason}",
-    )
+    detail = f"it cannot be read on this machine: {reason}"
+    return unjudged(budget, Verdict.INCONCLUSIVE, "IB-660", detail)
 
 
 def _sessions_of(metric: str, stored: Sequence[Session], label: str) -> StoredSessions:

@@ -60,7 +60,7 @@ class GivenRun:
         self.gate = Gate(settings, Options(reason="why", **options), Hardware("cpu-test-2c"))
         self.gate._references["net"] = SimpleNamespace(outputs=OUTPUTS)
         (cell,) = self.gate.cells
-        self.task = SimpleNamespace(model=settings.models["net"], tensors=lambda outputs: outputs)
+        self.task = self.gate.task_of("net")
         hardware = NVIDIA if device == "nvidia" else cell.hardware
         self.cell = cell.__class__(
             **{**{f: getattr(cell, f) for f in cell.__dataclass_fields__}, "device": device}

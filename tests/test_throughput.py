@@ -44,7 +44,7 @@ class GivenSweeps:
         self.outputs = [{"y": row} for row in np.random.default_rng(3).normal(0, 1, (4, 50))]
         self.gate._references["net"] = SimpleNamespace(outputs=self.outputs)
         self.cell = self.gate.cells[0]
-        self.task = SimpleNamespace(model=settings.models["net"], tensors=lambda outputs: outputs)
+        self.task = self.gate.task_of("net")
         self.artifact = SimpleNamespace(sha256="ab" * 32)
         self.launches = []
         self.sweeps = []

@@ -48,7 +48,7 @@ class GivenRun:
         self.gate = Gate(settings, Options(update=update, reason="why"), Hardware("cpu-test-2c"))
         self.gate._references["net"] = SimpleNamespace(outputs=OUTPUTS)
         self.cell = self.gate.cells[0]
-        self.task = SimpleNamespace(model=settings.models["net"], tensors=lambda outputs: outputs)
+        self.task = self.gate.task_of("net")
         self.artifact = SimpleNamespace(sha256="ab" * 32)
         self.outputs = outputs
         self.launches = []

@@ -22,8 +22,8 @@ def as_numbers(array: Array, type_name: str) -> Array:
     Raises:
         InferbenchError: IB-394 the type's bits cannot be read here.
     """
-    if type_name == "bfloat16" and array.dtype == np.uint16:  # the upper half of a float32
-        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if type_name == "bfloat16" and array.dtype == np.uint16:
+        return bfloat16_values(array)
     if not type_name.startswith("float8") or array.dtype != np.uint8:
         return array
     try:
@@ -37,3 +37,8 @@ def as_numbers(array: Array, type_name: str) -> Array:
             "A newer ml_dtypes, which comes with a newer onnx, knows it.",
         ) from error
     return np.asarray(array.view(kind), np.float32)
+
+
+def bfloat16_values(bits: Array) -> Array:
+    """Return what bits of bfloat16 stand for: they are the upper half of a float32."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

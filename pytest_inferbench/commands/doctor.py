@@ -76,16 +76,5 @@ def _plain(gate: Gate) -> dict[str, Any]:
             }
             for environment in gate.environments.values()
         ],
-        "cells": [
-            {
-                "id": cell.id,
-                "model": cell.model,
-                "backend": cell.backend,
-                "precision": cell.precision,
-                "hardware": cell.hardware,
-                "environment": cell.environment,
-                "cannot_run": cell.cannot_run,
-            }
-            for cell in gate.cells
-        ],
+        "cells": [cell.as_fields() for cell in gate.cells],
     }

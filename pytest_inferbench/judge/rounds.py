@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pytest_inferbench.judge.runs import ERROR_BUDGET, PASS_ERROR
 from pytest_inferbench.judge.sequence import bounds, centre, fewest_rounds
 from pytest_inferbench.judge.statistics import Interval
-from pytest_inferbench.judge.verdict import Judgement, Verdict
+from pytest_inferbench.judge.verdict import Judgement, Verdict, unjudged
 from pytest_inferbench.settings.budgets import Budget
 
 Nanoseconds = npt.NDArray[np.int64]
@@ -182,15 +182,8 @@ def _bounds(logs: Sequence[float], comparisons: int) -> Interval:
 
 
 def _nothing(budget: Budget, compared: Compared) -> Judgement:
-    return Judgement(
-        metric=budget.metric,
-        verdict=Verdict.INCONCLUSIVE,
-        code="IB-618",
-        value=math.nan,
-        unit=budget.unit,
-        budget=budget.text,
-        detail=_detail("no round counts", "", compared),
-    )
+    detail = _detail("no round counts", "", compared)
+    return unjudged(budget, Verdict.INCONCLUSIVE, "IB-618", detail)
 
 
 def _detail(found: str, undecided: str, compared: Compared) -> str:

@@ -25,7 +25,7 @@ from pytest_inferbench.judge.statistics import (
     normal_quantile,
     student_t_quantile,
 )
-from pytest_inferbench.judge.verdict import Judgement, Verdict
+from pytest_inferbench.judge.verdict import Judgement, Verdict, unjudged
 from pytest_inferbench.settings.budgets import Budget
 
 ERROR_BUDGET = 0.01
@@ -317,24 +317,11 @@ def _decide(
 def _undecided(
     budget: Budget, runs: Sequence[Run], verdict: Verdict, code: str, detail: str
 ) -> Judgement:
-    return Judgement(
-        metric=budget.metric,
-        verdict=verdict,
-        code=code,
-        value=math.exp(log_median([run.value for run in runs])),
-        unit=budget.unit,
-        budget=budget.text,
-        detail=detail,
-    )
+    value = math.exp(log_median([run.value for run in runs]))
+    return unjudged(budget, verdict, code, detail, value)
 
 
 def _too_few(budget: Budget, runs: Sequence[float]) -> Judgement:
-    return Judgement(
-        metric=budget.metric,
-        verdict=Verdict.INCONCLUSIVE,
-        code="IB-612",
-        value=math.exp(log_median(runs)) if runs else math.nan,
-        unit=budget.unit,
-        budget=budget.text,
-        detail=f"{MIN_RUNS} runs that count are needed, and there were {len(runs)}",
-    )
+    detail = f"{MIN_RUNS} runs that count are needed, and there were {len(runs)}"
+    value = math.exp(log_median(runs)) if runs else math.nan
+    return unjudged(budget, Verdict.INCONCLUSIVE, "IB-612", detail, value)

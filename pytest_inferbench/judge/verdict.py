@@ -86,6 +86,29 @@ def judge_absolute(budget: Budget, value: float, detail: str = "") -> Judgement:
     )
 
 
+def unjudged(
+    budget: Budget, verdict: Verdict, code: str, detail: str, value: float = math.nan
+) -> Judgement:
+    """Return what is said of a budget where nothing can be concluded, with or without a figure.
+
+    Args:
+        budget: What would have been judged.
+        verdict: Inconclusive or missing.
+        code: The code of the message.
+        detail: Why, and what to do.
+        value: The figure, where there is one.
+    """
+    return Judgement(
+        metric=budget.metric,
+        verdict=verdict,
+        code=code,
+        value=value,
+        unit=budget.unit,
+        budget=budget.text,
+        detail=detail,
+    )
+
+
 def judge_drop(budget: Budget, drop: float, low: float, detail: str = "") -> Judgement:
     """Judge what a score lost on a data set, with the interval over other draws of its samples.
 

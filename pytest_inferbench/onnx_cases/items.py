@@ -19,6 +19,7 @@ from pytest_inferbench.entry import gate_of
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.items import CELL, PAYLOAD, marks_of
 from pytest_inferbench.judge.verdict import Verdict as JudgedAs
+from pytest_inferbench.optional import asked_for
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -56,11 +57,7 @@ def leave_out(config: pytest.Config, path: Path) -> bool | None:
     """Return True for the cases' test file where nobody asked for it; else None."""
     if path.name != TEST_FILE or path.parent.name != "conformance":
         return None
-    named = [
-        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
-        for argument in config.args
-    ]
-    selections = [config.getoption("markexpr") or "", config.getoption("keyword") or ""]
+    named, selections = asked_for(config)
     return None if is_asked(named, selections, path.resolve()) else True
 
 

@@ -67,13 +67,7 @@ def results(gate: Gate) -> dict[str, Any]:
             },
             "cells": [
                 {
-                    "id": cell.id,
-                    "model": cell.model,
-                    "backend": cell.backend,
-                    "precision": cell.precision,
-                    "hardware": cell.hardware,
-                    "environment": cell.environment,
-                    "cannot_run": cell.cannot_run,
+                    **cell.as_fields(),
                     "tests": by_cell.get(cell.id, []),
                 }
                 for cell in gate.cells
