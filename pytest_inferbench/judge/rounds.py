@@ -102,7 +102,10 @@ def judge_slowdown(budget: Budget, compared: Compared, comparisons: int) -> Judg
         verdict, code = Verdict.PASS, "IB-600"
     else:
         verdict, code = Verdict.INCONCLUSIVE, "IB-618"
-    bounded = math.isfinite(change.low) and math.isfinite(change.high)
+    # The upper bound comes first: to pass takes fewer rounds than to be red. Until the lower one is
+    # there nothing is excluded below, which as a fraction is -100 %.
+    is_bounded = math.isfinite(change.high)
+    visible = change.value - change.low
     return Judgement(
         metric=budget.metric,
         verdict=verdict,
@@ -112,11 +115,11 @@ def judge_slowdown(budget: Budget, compared: Compared, comparisons: int) -> Judg
         budget=budget.text,
         baseline=compared.partner,
         change=Interval(*map(math.expm1, (change.low, change.value, change.high)))
-        if bounded
+        if is_bounded
         else None,
-        smallest_visible=math.expm1(allowed + change.value - change.low) if bounded else None,
+        smallest_visible=math.expm1(allowed + visible) if math.isfinite(visible) else None,
         detail=_detail(
-            "" if bounded else f"about {_signed(change.value)}, in no bounds yet",
+            "" if is_bounded else f"about {_signed(change.value)}, in no bounds yet",
             _undecided(change, comparisons, len(compared.logs)) if code == "IB-618" else "",
             compared,
         ),

@@ -60,6 +60,14 @@ def test_few_rounds_say_how_many_are_needed_and_give_no_bounds():
     assert "14 rounds are the least" in judge_slowdown(P5, compared(0.12), 100).detail
 
 
+def test_a_pass_that_few_rounds_reach_has_its_upper_bound_and_excludes_nothing_below():
+    judged = judge_slowdown(P5, compared(0.001, 0.0, -0.001, 0.0, 0.001), 1)
+    assert judged.verdict is Verdict.PASS
+    assert judged.change.low == -1.0
+    assert judged.change.value < judged.change.high < 0.05
+    assert judged.smallest_visible is None
+
+
 def test_where_no_round_counts_nothing_is_said_but_why():
     throttled = ("the device was throttled by heat for 40% of the time",) * 3
     none = Compared([], math.nan, math.nan, 9.0, "the old one", throttled)
