@@ -168,12 +168,11 @@ def _check_speech(key: str, model: ModelSettings, problems: Problems) -> None:
 
 
 def _only(names: Sequence[str]) -> str:
-    quoted = [f'"{name}"' for name in names]
-    return (
-        f"only {', '.join(quoted[:-1])} and {quoted[-1]} have"
-        if quoted[1:]
-        else (f"only {quoted[0]} has")
-    )
+    """Say which tasks have a use; `options` are for registered ones, and there may be none."""
+    if not names:
+        return "only a task that is registered has, and none is"
+    *others, last = [f'"{name}"' for name in names]
+    return f"only {', '.join(others)} and {last} have" if others else f"only {last} has"
 
 
 def _check_environments(

@@ -217,6 +217,7 @@ TENSORS = MODEL + 'task = "tensors"\n'
         ("_source = 'x'", "_source", "unknown key"),
         ("models = 3", "models", "table"),
         ("models.m = 3", "models.m", "table"),
+        (TENSORS + "options = { a = 1 }", "models.m.options", "registered has, and none is"),
         ("[latency]\nruns = 2", "latency.runs", ">= 3"),
         ("[latency]\nruns = '5'", "latency.runs", "`int`"),
         ("[latency]\nseconds = '1 MiB'", "latency.seconds", '"MiB"'),
