@@ -154,7 +154,7 @@ def test_int8_for_tensorrt_is_symmetric_and_leaves_biases(detector: Path, images
 
 
 def test_an_unknown_scheme_is_refused(detector: Path, images: Images):
-    with pytest.raises(InferbenchError, match="cpu, trt") as caught:
+    with pytest.raises(InferbenchError, match="cpu, cuda, trt") as caught:
         built({"precision": "int8", "scheme": "gpu"}, detector, images=images(2, 0))
     assert caught.value.code == "IB-437"
 
