@@ -73,7 +73,7 @@ def run(command, folder, timeout_s=900):
 
 
 def run_heard(command, folder):
-    """Run it again where the machine changed its speed in each of its few runs: no fault of ours."""
+    """Run it again where the machine changed its speed among the few runs: no fault of ours."""
     for _ in range(5):
         done = run(command, folder)
         if "IB-612" not in done.stdout:
