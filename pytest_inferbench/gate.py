@@ -77,7 +77,9 @@ class Gate:
         """
         settings = with_against(settings, options)
         check_against(settings, options)
-        self.catalog = catalog_of(registered or {}, settings.backends)
+        self.catalog = catalog_of(
+            registered or {}, settings.backends, settings.serving.variants
+        )
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -96,7 +98,7 @@ class Gate:
             [
                 ModelAxes(
                     name,
-                    model.backends or settings.matrix.backends,
+                    settings.backends_of(name),
                     model.precisions or settings.matrix.precisions,
                     frozenset(model.sources),
                     why_absent(model),

@@ -18,6 +18,7 @@ import msgspec
 from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
 from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.objectives import Objectives, parse_objectives
 from pytest_inferbench.settings.schema import (
     Interpreter,
     Mebibytes,
@@ -113,6 +114,13 @@ class Converter:
                 lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text),
                 self._metrics,
             )
+        if kind is Objectives:
+            return parse_objectives(
+                value,
+                lambda below, text: self._problems.add(".".join([dotted(*key), *below]), text),
+            )
+        if kind == dict[str, Objectives] and isinstance(value, dict):
+            return {name: self._value(Objectives, each, *key, name) for name, each in value.items()}
         if _is_table(kind):
             built = self.table(kind, value, *key)
             return _FAULTY if built is None else built
