@@ -12,7 +12,7 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
-from pytest_inferbench.backends.catalog import CATALOG, BackendInfo
+from pytest_inferbench.backends.catalog import CATALOG, BackendInfo, backend_of_variant
 from pytest_inferbench.errors import InferbenchError
 
 ENTRY_POINTS = "inferbench.backends"

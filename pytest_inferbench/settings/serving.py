@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pytest_inferbench.backends.catalog import backend_of_variant
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.variant import KEYS, Variant
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.names import check_name
-from pytest_inferbench.settings.schema import ServingSettings, backend_of_variant
+from pytest_inferbench.settings.schema import ServingSettings
 from pytest_inferbench.settings.spelling import dotted, unknown
 
 ELSEWHERE = ("url", "metrics_url")
