@@ -18,10 +18,9 @@ from pytest_inferbench.serving.split import WentBackError, split
 from pytest_inferbench.serving.statistics import Observer
 
 if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.load.plan import LoadPlan
     from pytest_inferbench.load.result import LoadResult
-
-    from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.serving.split import Snapshot
     from pytest_inferbench.serving.statistics import Watched
     from pytest_inferbench.tasks.base import Sample

@@ -13,8 +13,8 @@ from pytest_inferbench.settings.names import check_name
 from pytest_inferbench.settings.schema import ServingSettings
 from pytest_inferbench.settings.spelling import dotted, unknown
 
-ELSEWHERE = ("url", "metrics_url")
-"""Keys of a variant beside those of `Variant`: a server that somebody else runs."""
+OWN = ("url", "metrics_url", "model", "timeout_s", "ready_s")
+"""Keys of a variant that are the adapter's own: a server that somebody else runs, and patience."""
 
 
 def check(serving: ServingSettings, known_backends: Collection[str], problems: Problems) -> None:
@@ -34,13 +34,10 @@ def check(serving: ServingSettings, known_backends: Collection[str], problems: P
 
 
 def _check_variant(key: str, fields: Mapping[str, Any], problems: Problems) -> None:
-    keys = (*KEYS, *ELSEWHERE)
+    keys = (*KEYS, *OWN)
     for name in fields:
         if name not in keys:
             problems.add(f"{key}.{dotted(name)}", unknown(name, "key", keys))
-    for name in ELSEWHERE:
-        if not isinstance(fields.get(name, ""), str):
-            problems.add(f"{key}.{name}", f"expected a URL, got {fields[name]!r:.60}")
     try:
         Variant.from_fields({name: value for name, value in fields.items() if name in KEYS})
     except InferbenchError as error:
