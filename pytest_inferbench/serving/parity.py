@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.conformance.contract import NotAsked
@@ -17,7 +16,7 @@ from pytest_inferbench.conformance.probes import ROUNDING
 from pytest_inferbench.handles import Similarity
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.partners import NoPartnerError, local_of
-from pytest_inferbench.serving.runs import Loaded, save_samples
+from pytest_inferbench.serving.runs import Loaded, shapes_of
 from pytest_inferbench.settings.budgets import Budget
 
 if TYPE_CHECKING:
@@ -69,18 +68,17 @@ class Parity:
             NotAsked: The local cell cannot run here, or there is too little data.
         """
         outputs = self.local_outputs
-        inputs = self._run.inputs
-        if len(inputs) < 2:
-            raise NotAsked("the model has one sample of data, so every client would send the same")
-        opened = self._run.opened
-        with Loaded(self._run, opened["ran"], clients) as loaded:
-            expected = save_samples(Path(str(loaded.plan.inputs)).with_name("out.npz"), outputs)
+        with Loaded(self._run, self._run.opened["ran"], clients, 2 * clients) as loaded:
+            wanted = [outputs[index] for index in loaded.sent]
+            if len(wanted) < 2:
+                raise NotAsked("the model's data has one sample of a kind: all send the same")
+            if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
+                raise NotAsked("its outputs are of another shape for each sample")
             burst = loaded.burst(
                 _SECONDS,
                 verify=True,
-                expected=expected,
-                samples=len(inputs),
-                tolerance=_tolerance(self._run.cell.precision),
+                expected=loaded.save("expected", wanted),
+                tolerance=ROUNDING[self._run.cell.precision],
             )
         return [
             f"{count} of {burst.requests} answers to {clients} clients: {reason}"
@@ -171,8 +169,3 @@ class ParityOver(Similarity):
     def details(self) -> dict[str, Any]:
         """The protocol."""
         return {"protocol": self._protocol}
-
-
-def _tolerance(precision: str) -> float:
-    """How far an answer may be off, as a share of the largest value: what rounding does."""
-    return ROUNDING[precision]
