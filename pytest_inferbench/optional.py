@@ -30,7 +30,7 @@ def leave_out(gate: Gate, config: pytest.Config, path: Path) -> bool | None:
     if path.parent == packaged_folder("suites") / _SERVING and path.suffix == ".py":
         named, _ = asked_for(config)
         asked = path.resolve() in named or any(
-            gate.catalog[cell.backend].is_server for cell in gate.cells
+            gate.catalog[cell.backend].served for cell in gate.cells
         )
         return None if asked else True
     if path.name != _THROUGHPUT_FILE or path.parent.name != "latency":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_inferbench.backends.registry import catalog_of
+from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
@@ -61,16 +61,24 @@ def test_variants_join_the_matrix_of_models_that_do_not_choose(loaded):
         "alone": ["ort-cpu"],
         "chosen": ["triton-batched"],
     }
-    assert gate.catalog["triton-batched"].options["queue_delay_us"] == 500
-    assert gate.catalog["triton-batched"].is_server
-    assert not gate.catalog["ort-cpu"].is_server
+    options = users_options("triton-batched", gate.settings.backends)
+    assert options == {"batching": True, "queue_delay_us": 500, "protocol": "grpc"}
+    assert gate.catalog["triton-batched"].served
+    assert not gate.catalog["ort-cpu"].served
     assert {"triton-plain", "triton-batched"} <= gate.markers
 
 
-def test_a_backend_may_be_like_a_variant():
-    served = {"plain": {"instances": 2}}
-    catalog = catalog_of({}, {"mine": {"like": "triton-plain"}}, served)
-    assert catalog["mine"].options["instances"] == 2
+def test_a_backend_may_be_like_a_variant_and_a_table_has_the_last_word(loaded):
+    more = """
+        [backends.mine]
+        like = "triton-batched"
+        instances = 2
+        [backends.triton-batched]
+        queue_delay_us = 100
+    """
+    gate = Gate(loaded(VARIANTS + more), Options(), Hardware("cpu-test-2c"))
+    assert gate.catalog["mine"].served
+    assert users_options("mine", gate.settings.backends)["queue_delay_us"] == 100
 
 
 @pytest.mark.parametrize(
