@@ -27,6 +27,9 @@ from pytest_inferbench.named.resolve import why_absent
 from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
+from pytest_inferbench.serving.variants import with_servers
+from pytest_inferbench.settings.metrics import UNDER_LOAD
+from pytest_inferbench.settings.serving import with_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,11 +78,10 @@ class Gate:
         Raises:
             InferbenchError: The options ask for what cannot be compared.
         """
-        settings = with_against(settings, options)
+        settings = with_against(with_variants(settings), options)
         check_against(settings, options)
-        self.catalog = catalog_of(
-            registered or {}, settings.backends, settings.serving.variants
-        )
+        catalog = catalog_of(registered or {}, settings.backends)
+        self.catalog = with_servers(catalog, settings.backends, options.triton_url)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -228,7 +230,7 @@ class Gate:
     @property
     def markers(self) -> frozenset[str]:
         """Every marker that may be selected by, cells that were not asked for included."""
-        known = {"ort", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
+        known = {"ort", "triton", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
         known |= {marker for info in self.catalog.values() for marker in info.markers}
         return frozenset(known | {marker for cell in self.cells for marker in cell.markers})
 
@@ -251,7 +253,18 @@ class Gate:
         of_two = sum(
             len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
         )
-        self.comparisons = max(1, of_one + of_two)
+        self.comparisons = max(1, of_one + of_two + sum(map(self._comparisons_under_load, able)))
+
+    def _comparisons_under_load(self, cell: Cell) -> int:
+        """How many gated comparisons a cell has under load; none where it is no server."""
+        if not self.catalog[cell.backend].served:
+            return 0
+        place = (cell.precision, cell.hardware)
+        of_one = sum(
+            self.settings.budget(cell.model, metric, *place) is not None for metric in UNDER_LOAD
+        )
+        of_two = self.settings.load_speedups(cell.model, cell.backend, cell.precision)
+        return of_one * len(self.settings.serving.concurrency) + len(of_two)
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""
@@ -284,6 +297,7 @@ class Gate:
             if (info := self.catalog[name]).source == "onnx"
             and info.runs
             and info.devices[0] != "remote"
+            and not info.served  # its operators are those of the runtime in it
             and "fp32" in info.precisions
         ]
         return self.matrix_of(MODEL, takes_onnx, ["fp32"])

@@ -26,11 +26,7 @@ def why_unused(settings: Settings, model: str, cell: str) -> str | None:
     """
     backend, _, precision = cell.rpartition(" ")
     if model == CASES:
-        asked = {
-            name
-            for each in settings.models
-            for name in settings.backends_of(each)
-        }
+        asked = {name for each in settings.models for name in settings.backends_of(each)}
         return _unnamed("no model", "backend", backend, asked)
     if model not in settings.models:
         return f"the settings have no model {model}"

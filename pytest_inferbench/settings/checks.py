@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_inferbench.backends.catalog import PRECISIONS
+from pytest_inferbench.backends.catalog import PRECISIONS, backend_of_variant
 from pytest_inferbench.backends.registry import LIKE, circle_of
 from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.onnx_cases import MODEL as ONNX_CASES
@@ -24,7 +24,6 @@ from pytest_inferbench.settings.schema import (
     EnvironmentSettings,
     ModelSettings,
     Settings,
-    backend_of_variant,
 )
 from pytest_inferbench.settings.spelling import dotted, unknown
 from pytest_inferbench.settings.task_kinds import OF_SOME_TASKS, TaskKind

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
+from pytest_inferbench.backends.catalog import backend_of_variant
 from pytest_inferbench.settings.budgets import Budget, Budgets, output_budgets, resolve
 from pytest_inferbench.settings.metrics import METRICS, Metric
 from pytest_inferbench.settings.objectives import Objectives
@@ -168,11 +169,6 @@ class ServingSettings(_Table, frozen=True, kw_only=True):
     price_per_hour: NotNegative | None = None
     price_per_gpu_hour: NotNegative | None = None
     variants: dict[str, dict[str, Any]] = {}
-
-
-def backend_of_variant(name: str) -> str:
-    """Return the backend that a variant of serving is."""
-    return f"triton-{name}"
 
 
 class Settings(_Table, frozen=True, kw_only=True):
