@@ -186,8 +186,12 @@ class Driver:
             self.fail(str(error))
 
     def _finish(self, stretch: Stretch) -> None:
-        if stretch is self._stretch:
-            self.end()
+        if stretch is not self._stretch:
+            return
+        self.end()
+        if len(self.results) < self.environment.parsed_options.runs and not self.faults:
+            self.begin(stretch.clients)
+        else:
             self.environment.runner.quit()
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
