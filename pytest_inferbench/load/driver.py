@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent
 from gevent.lock import RLock
-from locust import User, task
+from locust import User
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -266,7 +266,8 @@ class LoadUser(User):  # type: ignore[misc]
         if asking is not None:
             asking.close()
 
-    @task  # type: ignore[misc]
     def ask(self) -> None:
         """Ask for a while; Locust stops users between two calls."""
         self.driver.work(self._asking)
+
+    tasks: ClassVar[list[Any]] = [ask]
