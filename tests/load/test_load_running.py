@@ -92,9 +92,9 @@ def test_an_open_loop_beyond_capacity_shows_its_queue(grpc):
     assert flooded.failures["not sent: every client was waiting"] > 0
 
 
-def test_a_model_that_is_not_there_is_said(url):
+def test_a_model_that_is_not_there_is_said(grpc):
     with pytest.raises(InferbenchError, match="nobody") as raised:
-        run_load(LoadPlan(url, **{**QUICK, "model": "nobody"}))
+        run_load(LoadPlan(grpc, **{**QUICK, "model": "nobody"}))
     assert raised.value.code == "IB-839"
 
 
