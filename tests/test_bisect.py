@@ -116,9 +116,7 @@ def test_a_weight_scaled_deep_inside_is_named_by_the_command(tmp_path, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["ort-cpu", "openvino"])
-def test_in_a_graph_of_two_hundred_nodes_the_one_is_named(
-    compare, tmp_path, backend
-):
+def test_in_a_graph_of_two_hundred_nodes_the_one_is_named(compare, tmp_path, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
     deep(tmp_path / "net.onnx", 100)
