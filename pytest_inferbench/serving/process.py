@@ -134,11 +134,8 @@ class Process:
         if self._guard.poll() is None:
             assert self._guard.stdin is not None
             with contextlib.suppress(OSError):
-                if gently:
-                    self._guard.stdin.write(b"t")
-                    self._guard.stdin.flush()
-                else:
-                    self._guard.stdin.close()
+                self._guard.stdin.write((guard.GENTLY if gently else guard.AT_ONCE).encode())
+                self._guard.stdin.flush()
             try:
                 self._guard.wait(self._exit_s + 2 * _STOP_MARGIN_S)
             except subprocess.TimeoutExpired:
