@@ -146,7 +146,8 @@ def test_what_goes_wrong_keeps_the_log(installation, repository):
             logs.append(server.process.log)
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     remove(*logs)
 
 
