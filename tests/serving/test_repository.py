@@ -185,6 +185,8 @@ def test_what_cannot_be_served(tmp_path, net):
     no_rank = (TensorSpec("x", "float32", None),)
     with pytest.raises(InferbenchError, match="without a rank"):
         model_config("m", Variant(), "model.onnx", no_rank, Y)
+    with pytest.raises(InferbenchError, match="is a scalar"):
+        model_config("m", Variant(), "model.onnx", (TensorSpec("x", "float32", ()),), Y)
     odd = (TensorSpec("x", "float8_e4m3fn", (1,)),)
     with pytest.raises(InferbenchError, match="no Triton server carries"):
         model_config("m", Variant(), "model.onnx", odd, Y)
