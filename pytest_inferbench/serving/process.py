@@ -73,6 +73,7 @@ class Process:
             "folder": str(self._folder),
             "exit_s": order.exit_s + _STOP_MARGIN_S,
             "prefix": self.prefix,
+            "holds_input": bool(installation.image),  # a container's server ends with it
         }
         assert self._guard.stdin is not None
         assert self._guard.stdout is not None

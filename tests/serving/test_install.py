@@ -121,16 +121,16 @@ def test_a_container(tmp_path):
     assert "--load-model=net" in command
 
 
-def test_the_script_in_a_container_ends_with_its_input(tmp_path):
-    """What a container runs, with a server that is none: it ends when its standard input does."""
-    server = '#!/bin/sh\necho "$@" > started\nexec sleep 30\n'
-    executable(tmp_path / "bin" / "tritonserver", server)
+@pytest.mark.parametrize("how", ["its input ends", "it is asked"])
+def test_the_script_in_a_container(tmp_path, how):
+    """What a container runs, with a server that is none."""
+    server = "#!/bin/sh\ntrap 'echo ended > ended; exit 7' TERM\necho \"$@\" > started\n"
+    executable(tmp_path / "bin" / "tritonserver", server + "while :; do sleep 0.05; done\n")
     command = command_of(
         Installation("tritonserver", image="img"), Order(Path("/repo")), (1, 2, 3), "n", "p"
     )
-    shell = command[command.index("img") + 1 :]
     process = subprocess.Popen(
-        shell,
+        command[command.index("img") + 1 :],
         stdin=subprocess.PIPE,
         cwd=tmp_path,
         env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"},
@@ -138,8 +138,12 @@ def test_the_script_in_a_container_ends_with_its_input(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
     assert "--model-repository=/models" in (tmp_path / "started").read_text()
-    process.stdin.close()
-    assert process.wait(5) != 0
+    if how == "it is asked":
+        process.terminate()
+    else:
+        process.stdin.close()
+    assert process.wait(5) == 7, "the server's own exit status"
+    assert (tmp_path / "ended").exists()
 
 
 def test_installing_what_is_not_there_is_said():
