@@ -27,6 +27,7 @@ from pytest_inferbench.named.resolve import why_absent
 from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
+from pytest_inferbench.serving.variants import with_servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,7 +78,8 @@ class Gate:
         """
         settings = with_against(settings, options)
         check_against(settings, options)
-        self.catalog = catalog_of(registered or {}, settings.backends)
+        catalog = catalog_of(registered or {}, settings.backends)
+        self.catalog = with_servers(catalog, settings.backends, options.triton_url)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -88,6 +90,7 @@ class Gate:
         self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
+        self.installations: dict[str, dict[str, str]] = {}
         self.registered_tasks = dict(tasks or {})
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
@@ -226,7 +229,7 @@ class Gate:
     @property
     def markers(self) -> frozenset[str]:
         """Every marker that may be selected by, cells that were not asked for included."""
-        known = {"ort", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
+        known = {"ort", "triton", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
         known |= {marker for info in self.catalog.values() for marker in info.markers}
         return frozenset(known | {marker for cell in self.cells for marker in cell.markers})
 
@@ -282,6 +285,7 @@ class Gate:
             if (info := self.catalog[name]).source == "onnx"
             and info.runs
             and info.devices[0] != "remote"
+            and not info.served  # its operators are those of the runtime in it
             and "fp32" in info.precisions
         ]
         return self.matrix_of(MODEL, takes_onnx, ["fp32"])
