@@ -28,6 +28,8 @@ from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.serving.variants import with_servers
+from pytest_inferbench.settings.metrics import UNDER_LOAD
+from pytest_inferbench.settings.serving import with_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,7 +78,7 @@ class Gate:
         Raises:
             InferbenchError: The options ask for what cannot be compared.
         """
-        settings = with_against(settings, options)
+        settings = with_against(with_variants(settings), options)
         check_against(settings, options)
         catalog = catalog_of(registered or {}, settings.backends)
         self.catalog = with_servers(catalog, settings.backends, options.triton_url)
@@ -99,7 +101,7 @@ class Gate:
             [
                 ModelAxes(
                     name,
-                    model.backends or settings.matrix.backends,
+                    settings.backends_of(name),
                     model.precisions or settings.matrix.precisions,
                     frozenset(model.sources),
                     why_absent(model),
@@ -252,7 +254,18 @@ class Gate:
         of_two = sum(
             len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
         )
-        self.comparisons = max(1, of_one + of_two)
+        self.comparisons = max(1, of_one + of_two + sum(map(self._comparisons_under_load, able)))
+
+    def _comparisons_under_load(self, cell: Cell) -> int:
+        """How many gated comparisons a cell has under load; none where it is no server."""
+        if not self.catalog[cell.backend].served:
+            return 0
+        place = (cell.precision, cell.hardware)
+        of_one = sum(
+            self.settings.budget(cell.model, metric, *place) is not None for metric in UNDER_LOAD
+        )
+        of_two = self.settings.load_speedups(cell.model, cell.backend, cell.precision)
+        return of_one * len(self.settings.serving.concurrency) + len(of_two)
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""
