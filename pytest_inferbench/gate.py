@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
+from pytest_inferbench.comparisons import gated
 from pytest_inferbench.environments import (
     check_hardware,
     environment_facts,
     most_memory_mib,
 )
-from pytest_inferbench.comparisons import gated
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell, ModelAxes, build_matrix

@@ -254,7 +254,10 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> Path:
     """Write samples of one shape for a load's process, one behind the other."""
     import numpy as np
 
-    np.savez(path, **{name: np.stack([each[name] for each in samples]) for name in samples[0]})
+    stacked: dict[str, Any] = {
+        name: np.stack([each[name] for each in samples]) for name in samples[0]
+    }
+    np.savez(path, **stacked)
     return path
 
 
