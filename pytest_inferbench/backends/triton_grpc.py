@@ -6,7 +6,7 @@ Knows no variant and not whose server it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pytest_inferbench.backends.contract import Array, TensorSpec
@@ -61,7 +61,7 @@ class GrpcCalls:
         answer = self._service.ask(self._service.stub.ModelInfer, request.message)
         read_from_s = time.perf_counter()
         try:
-            arrays, shapes = self._read(answer)
+            arrays, shapes = self._read(answer, _in_memory(request.message))
         except UnreadableError as error:
             raise unreadable(self._where, str(error)) from error
         wire_ms = (read_from_s - began_s) * 1e3
@@ -71,7 +71,9 @@ class GrpcCalls:
         """Close the channel."""
         self._service.close()
 
-    def _read(self, answer: Any) -> tuple[dict[str, Array], dict[str, list[int]]]:
+    def _read(
+        self, answer: Any, elsewhere: Collection[str]
+    ) -> tuple[dict[str, Array], dict[str, list[int]]]:
         arrays: dict[str, Array] = {}
         shapes: dict[str, list[int]] = {}
         contents = iter(answer.raw_output_contents)
@@ -80,12 +82,19 @@ class GrpcCalls:
             # Outputs in shared memory have no contents; their entries are left out, or empty.
             content = next(contents, None)
             spec = self._outputs.get(each.name)
-            if spec is None or "shared_memory_region" in each.parameters:
+            if spec is None or each.name in elsewhere:
                 continue
             if content is None:
                 raise UnreadableError(f"output {each.name!r} has no bytes")
             arrays[each.name] = decode(content, spec, shapes[each.name], each.datatype)
         return arrays, shapes
+
+
+def _in_memory(message: Any) -> frozenset[str]:
+    """Return the outputs that a request wants in shared memory: the answer need not say so."""
+    return frozenset(
+        each.name for each in message.outputs if "shared_memory_region" in each.parameters
+    )
 
 
 def _put_in_memory(entry: Any, region: Region) -> None:
