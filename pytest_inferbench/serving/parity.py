@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.probes import ROUNDING
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Similarity
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.partners import NoPartnerError, local_of
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 16
 _SECONDS = 1.0
-_WHILE_OPEN = "url"
+_THIS_HOST = ("127.0.0.1", "localhost", "::1")
 
 
 class Parity:
@@ -110,20 +112,35 @@ class ParityOver(Similarity):
 
     @cached_property
     def _outputs(self) -> list[Sample]:
-        """The outputs over the protocol, from the server that the cell has open."""
-        addresses = self._run.opened["ran"]["addresses"]
-        over_grpc = self._protocol.startswith("grpc")
-        if ("grpc" if over_grpc else "http") not in addresses:
-            raise NotAsked(f"the server is not reached by what {self._protocol} needs")
+        """The outputs over the protocol, from the server that the cell has open.
+
+        Raises:
+            NotAsked: It cannot be asked so.
+        """
+        url = self._url(self._run.opened["ran"]["addresses"])
         fields = self._run.open_fields()
-        url = f"grpc://{addresses['grpc']}" if over_grpc else addresses["http"]
-        options = {**fields["options"], "protocol": self._protocol, _WHILE_OPEN: url}
+        options = {**fields["options"], "protocol": self._protocol, "url": url}
         with self._run.new_worker() as worker:
-            worker.call("open", {**fields, "options": options})
+            try:
+                worker.call("open", {**fields, "options": options})
+            except InferbenchError as error:
+                if error.code != "IB-815":  # a type that the protocol does not carry
+                    raise
+                raise NotAsked(error.message) from error
             return [
                 self._run.as_numbers(worker.call("infer", {}, sample).arrays)
                 for sample in self._run.inputs
             ]
+
+    def _url(self, addresses: Mapping[str, str]) -> str:
+        kind = "grpc" if self._protocol.startswith("grpc") else "http"
+        if kind not in addresses:
+            raise NotAsked(f"the server is not reached over {kind}")
+        url = f"grpc://{addresses[kind]}" if kind == "grpc" else addresses[kind]
+        host = urlsplit(url).hostname
+        if self._protocol.endswith("-shm") and host not in _THIS_HOST:
+            raise NotAsked(f"the server is on {host}, and memory is shared on one host alone")
+        return url
 
     def judgements(self) -> list[Judgement]:
         """Judge the similarity as its precision's budgets ask, and that each element is right.
