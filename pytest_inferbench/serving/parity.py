@@ -54,7 +54,7 @@ class Parity:
 
     @cached_property
     def local_outputs(self) -> Sequence[Sample]:
-        """What the model itself answers to its data: whatever its task makes of that is the same."""
+        """What the model itself answers: whatever its task makes of that is the same."""
         try:
             return [self.local.infer(sample) for sample in self._run.inputs]
         finally:
