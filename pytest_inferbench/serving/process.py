@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,8 @@ def own_prefix() -> str:
 
 
 _STUB = "triton_python_backend_stub"
+_FAULT = re.compile(r"E\d{4} |error: |\w*(Error|Exception|Fault)\b")
+_USUAL = re.compile(r"CudaDriverHelper|NVML")  # said wherever there is no GPU
 _LAST_LINES = 25
 _STOP_MARGIN_S = 10.0
 
@@ -123,9 +126,10 @@ class Process:
             return ""
 
     def log_end(self) -> str:
-        """Return the last lines that it said, to end a message with; its tables are left out."""
+        """Return what went wrong by its log, else its last lines, to end a message with."""
         lines = [line for line in self.log_text().splitlines() if line[:1] not in ("|", "+", "")]
-        kept = "\n".join(f"    {line}" for line in lines[-_LAST_LINES:])
+        faults = [line for line in lines if _FAULT.match(line) and not _USUAL.search(line)]
+        kept = "\n".join(f"    {line}" for line in (faults or lines)[-_LAST_LINES:])
         return f"\n{kept}" if kept else ""
 
     def stop(self, *, keep_log: bool = False, gently: bool = True) -> None:
@@ -134,11 +138,8 @@ class Process:
         if self._guard.poll() is None:
             assert self._guard.stdin is not None
             with contextlib.suppress(OSError):
-                if gently:
-                    self._guard.stdin.write(b"t")
-                    self._guard.stdin.flush()
-                else:
-                    self._guard.stdin.close()
+                self._guard.stdin.write((guard.GENTLY if gently else guard.AT_ONCE).encode())
+                self._guard.stdin.flush()
             try:
                 self._guard.wait(self._exit_s + 2 * _STOP_MARGIN_S)
             except subprocess.TimeoutExpired:
