@@ -2,6 +2,8 @@ r"""Load on a plain HTTP service: POST /infer or /embed, as docs/http-service.md
 
     locust -f locustfiles/http_service.py --headless -u 16 -r 16 -t 60s --encoding image \
         --inputs photos --host http://localhost:8000/infer
+
+docs/load.md says what every option does.
 """
 
 from __future__ import annotations

@@ -24,9 +24,6 @@ from pytest_inferbench.load.session import DRAIN_S, Session
 from pytest_inferbench.load.stretches import Parts, Stretch, shares
 
 if TYPE_CHECKING:
-    from locust.env import Environment
-    from locust.event import Events
-
     from pytest_inferbench.load.plan import LoadPlan, Service
     from pytest_inferbench.load.session import User as Asking
 
@@ -38,7 +35,7 @@ _PATIENCE_S = DRAIN_S + 5.0
 class Driver:
     """Makes load of one kind in one process of Locust's."""
 
-    def __init__(self, service: Service, events: Events) -> None:
+    def __init__(self, service: Service, events: Any) -> None:
         self.service: Service = service
         self.results: list[LoadResult] = []
         self.faults: list[str] = []
@@ -152,9 +149,9 @@ class Driver:
 
     # --- Locust's events
 
-    def _init(self, environment: Environment, runner: Any, **_: Any) -> None:
+    def _init(self, environment: Any, runner: Any, **_: Any) -> None:
         self.environment: Any = environment
-        environment.load_driver = self  # type: ignore[attr-defined]
+        environment.load_driver = self
         self.kind, self.name = self.service, "infer"
         events = environment.events
         events.quitting.add_listener(self._quitting)
@@ -189,8 +186,12 @@ class Driver:
             self.fail(str(error))
 
     def _finish(self, stretch: Stretch) -> None:
-        if stretch is self._stretch:
-            self.end()
+        if stretch is not self._stretch:
+            return
+        self.end()
+        if len(self.results) < self.environment.parsed_options.runs and not self.faults:
+            self.begin(stretch.clients)
+        else:
             self.environment.runner.quit()
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
@@ -205,7 +206,7 @@ class Driver:
         part = msg.data["part"]
         self._parts.add(msg.node_id, of_json(part) if part is not None else None)
 
-    def _quitting(self, environment: Environment, **_: Any) -> None:
+    def _quitting(self, environment: Any, **_: Any) -> None:
         """Say what came of it; every connection is closed, so that the exit does not hang."""
         if isinstance(environment.runner, WorkerRunner):
             environment.process_exit_code = 0
@@ -235,7 +236,7 @@ class Driver:
         )
 
 
-class LoadUser(User):
+class LoadUser(User):  # type: ignore[misc]
     """A client of a driver; a locust file subclasses it with its own."""
 
     abstract = True
@@ -252,7 +253,7 @@ class LoadUser(User):
         if asking is not None:
             asking.close()
 
-    @task
+    @task  # type: ignore[misc]
     def ask(self) -> None:
         """Ask for a while; Locust stops users between two calls."""
         self.driver.work(self._asking)
