@@ -77,15 +77,12 @@ class Parity:
                 raise NotAsked("the model's data has one sample of a kind: all send the same")
             if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
                 raise NotAsked("its outputs are of another shape for each sample")
-            burst = loaded.burst(
-                _SECONDS,
-                verify=True,
-                expected=loaded.save("expected", wanted),
-                tolerance=ROUNDING[self._run.cell.precision],
-            )
+            expected = loaded.save("expected", wanted)
+            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], _SECONDS)
+        asked = result.requests + result.failed
         return [
-            f"{count} of {burst.requests} answers to {clients} clients: {reason}"
-            for reason, count in burst.failures.items()
+            f"{count} of {asked} answers to {clients} clients: {reason}"
+            for reason, count in result.failures.items()
         ]
 
 
