@@ -92,6 +92,7 @@ class Gate:
         self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
+        self.installations: dict[str, dict[str, str]] = {}
         self.registered_tasks = dict(tasks or {})
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}

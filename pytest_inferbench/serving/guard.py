@@ -52,7 +52,7 @@ def main() -> None:
     with open(order["log"], "ab") as log:  # noqa: PTH123
         server = subprocess.Popen(
             order["command"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if order["holds_input"] else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=order["env"],

@@ -39,7 +39,7 @@ _STUB = "triton_python_backend_stub"
 _FAULT = re.compile(r"E\d{4} |error: |\w*(Error|Exception|Fault)\b")
 _USUAL = re.compile(r"CudaDriverHelper|NVML")  # said wherever there is no GPU
 _LAST_LINES = 25
-_STOP_MARGIN_S = 10.0
+_STOP_MARGIN_S, _GUARD_S = 10.0, 5.0
 
 
 class Process:
@@ -73,6 +73,7 @@ class Process:
             "folder": str(self._folder),
             "exit_s": order.exit_s + _STOP_MARGIN_S,
             "prefix": self.prefix,
+            "holds_input": bool(installation.image),  # a container's server ends with it
         }
         assert self._guard.stdin is not None
         assert self._guard.stdout is not None
@@ -100,6 +101,9 @@ class Process:
         Raises:
             InferbenchError: IB-803.
         """
+        if not _is_live(self.pid):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._guard.wait(_GUARD_S)  # which is about to tell how
         if self.has_ended():
             raise InferbenchError(
                 "IB-803",
@@ -158,8 +162,14 @@ def _is_live_stub(pid: int) -> bool:
     """Whether a process is a stub that runs; one that ended may still be waited for."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return command.partition(b"\0")[0].decode(errors="replace").endswith(_STUB) and _is_live(pid)
+
+
+def _is_live(pid: int) -> bool:
+    try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return False
-    first = command.partition(b"\0")[0].decode(errors="replace")
-    return first.endswith(_STUB) and state not in (b"Z", b"X")
+    return state not in (b"Z", b"X")
