@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pytest_inferbench.settings.budgets import Budget
 
 FORMAT = 1
-DEFAULT = {"p50": "+10%", "per_s": "-10%"}
+DEFAULT = {"p50": "+20%", "per_s": "-20%"}
 _JUDGED = ("per_s", "mean", "p50", "p90", "p95", "p99")
 
 Session = Sequence[LoadResult]
 
 
 def budgets_of(options: Sequence[str]) -> dict[str, Budget]:
-    """Read what may change, such as `p50=+10%`; those of `DEFAULT` where nothing is said.
+    """Read what may change, such as `p50=+20%`; those of `DEFAULT` where nothing is said.
 
     Raises:
         InferbenchError: It cannot be read (IB-841).
@@ -144,4 +144,4 @@ def _runs(results: Session, name: str) -> list[Run]:
 
 
 def _unreadable(why: str) -> InferbenchError:
-    return InferbenchError("IB-841", f"--budget: {why}", "Such as p50=+10% or per_s=-10%.")
+    return InferbenchError("IB-841", f"--budget: {why}", "Such as p50=+20% or per_s=-20%.")

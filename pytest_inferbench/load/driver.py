@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent
 from gevent.lock import RLock
-from locust import User, task
+from locust import User
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -22,6 +22,7 @@ from pytest_inferbench.load import locust_stats, options, verdict
 from pytest_inferbench.load.result import LoadResult, of_json
 from pytest_inferbench.load.session import DRAIN_S, Session
 from pytest_inferbench.load.stretches import Parts, Stretch, shares
+from pytest_inferbench.load.wire import RequestError
 
 if TYPE_CHECKING:
     from pytest_inferbench.load.plan import LoadPlan, Service
@@ -57,7 +58,7 @@ class Driver:
         """Return one more client; the first makes the requests of all."""
         try:
             return self.session().user()
-        except InferbenchError as error:
+        except (InferbenchError, RequestError) as error:
             self.fail(str(error))
             raise StopUser from None
 
@@ -101,12 +102,17 @@ class Driver:
         self._stretch = Stretch(clients, plan.warmup_s)
         runner = self.environment.runner
         if not isinstance(runner, MasterRunner):
-            self._begin_here(clients, rate, 0)
+            self._begin_here({"clients": clients, "rate_per_s": rate})
         else:
             users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
             self._parts.expect(users)
             for number, (node, share) in enumerate(shares(users).items()):
-                told = {"clients": users[node], "rate": rate and rate * share, "number": number}
+                told = {
+                    "clients": users[node],
+                    "rate_per_s": None if rate is None else rate * share,
+                    "number": number,
+                    "phase": number / len(users),
+                }
                 runner.send_message(_BEGIN, told, client_id=node)
         if self.environment.parsed_options.measure:
             gevent.spawn_later(plan.warmup_s + plan.seconds, self._finish, self._stretch)
@@ -177,9 +183,9 @@ class Driver:
     def _started(self) -> None:
         self.results, self.faults = [], []
 
-    def _begin_here(self, clients: int, rate: float | None, number: int) -> None:
+    def _begin_here(self, told: dict[str, Any]) -> None:
         try:
-            self.session().begin(clients, rate, number)
+            self.session().begin(**told)
         except StopUser:
             pass
         except InferbenchError as error:
@@ -195,12 +201,18 @@ class Driver:
             self.environment.runner.quit()
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
-        self._begin_here(msg.data["clients"], msg.data["rate"], msg.data["number"])
+        self._begin_here(msg.data)
 
     def _on_end(self, **_: Any) -> None:
+        if not self._tell_part():
+            self.environment.runner.send_message(_PART, {"part": None})
+
+    def _tell_part(self) -> bool:
         result = self._session.end() if self._session is not None else None
-        written = result.as_json() if result is not None else None
-        self.environment.runner.send_message(_PART, {"part": written})
+        if result is None:
+            return False
+        self.environment.runner.send_message(_PART, {"part": result.as_json()})
+        return True
 
     def _on_part(self, msg: Any, **_: Any) -> None:
         part = msg.data["part"]
@@ -210,6 +222,7 @@ class Driver:
         """Say what came of it; every connection is closed, so that the exit does not hang."""
         if isinstance(environment.runner, WorkerRunner):
             environment.process_exit_code = 0
+            self._tell_part()  # of a stretch that nobody ended: Ctrl-C reaches every process
         else:
             self.end()
             if not self._judged:
@@ -253,7 +266,8 @@ class LoadUser(User):  # type: ignore[misc]
         if asking is not None:
             asking.close()
 
-    @task  # type: ignore[misc]
     def ask(self) -> None:
         """Ask for a while; Locust stops users between two calls."""
         self.driver.work(self._asking)
+
+    tasks: ClassVar[list[Any]] = [ask]

@@ -117,13 +117,16 @@ class Session:
         else:
             self._open(user)
 
-    def begin(self, clients: int, rate_per_s: float | None, number: int) -> None:
+    def begin(
+        self, clients: int, rate_per_s: float | None = None, number: int = 0, phase: float = 0.0
+    ) -> None:
         """Begin a stretch; after the warm-up it counts.
 
         Args:
             clients: How many users this process has.
             rate_per_s: Its part of the rate.
-            number: Its own, by which its arrivals differ from other processes'.
+            number: Its own, by which its Poisson arrivals differ from other processes'.
+            phase: By what share of a gap its even arrivals lie behind the first process's.
         """
         self._abort()
         self._share = (clients, rate_per_s)
@@ -131,7 +134,6 @@ class Session:
         self._epoch_ns = time.monotonic_ns()
         if rate_per_s is not None:
             plan = self.plan
-            phase = number / max(1, plan.processes)
             self._schedule = due_s(plan.arrivals, rate_per_s, plan.seed * 1000 + number, phase)
             self._due.set()
         self._starting = gevent.spawn_later(self.plan.warmup_s, self._count)

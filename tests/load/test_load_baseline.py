@@ -42,7 +42,7 @@ def test_a_session_like_the_recorded_ones_passes():
 
 
 def test_a_slower_one_regresses_in_both():
-    assert verdicts(session(100, 1.4)) == dict.fromkeys(
+    assert verdicts(session(100, 1.7)) == dict.fromkeys(
         ("load_p50", "load_throughput"), Verdict.REGRESSED
     )
 
@@ -53,7 +53,7 @@ def test_nothing_alike_was_recorded():
 
 
 def test_a_single_run_says_nothing():
-    assert set(verdicts(session(100, 1.4)[:1]).values()) == {Verdict.INCONCLUSIVE}
+    assert set(verdicts(session(100, 1.7)[:1]).values()) == {Verdict.INCONCLUSIVE}
 
 
 def test_sessions_come_back_from_a_file(tmp_path):

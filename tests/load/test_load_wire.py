@@ -83,6 +83,10 @@ class Odd(http.server.BaseHTTPRequestHandler):
             for part in (b"a" * 5, b"b" * 70_000, b""):
                 self.wfile.write(b"%x;x=y\r\n%s\r\n" % (len(part), part))
             return
+        if self.path == "/old":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nto the end")
+            self.close_connection = True
+            return
         if self.path == "/cut":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
             self.close_connection = True
@@ -129,6 +133,7 @@ def test_bodies_of_every_form_are_whole(odd):
         assert get(odd, connection, "/chunks").body == b"a" * 5 + b"b" * 70_000
         assert get(odd, connection, "/large").body == b"x" * 300_000
         assert get(odd, connection, "/none").status == 404
+        assert get(odd, connection, "/old").body == b"to the end"
         assert get(odd, connection, "/last").body == b"small"
     connection.close()
 
