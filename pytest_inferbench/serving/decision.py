@@ -8,9 +8,11 @@ next word that surely holds, and the better ones that more runs might bring are 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pytest_inferbench.judge.rates import judge_rate_objective
 from pytest_inferbench.judge.runs import judge_objective
@@ -65,6 +67,17 @@ class Decision:
         return "; ".join(f"{_told(each)}, and {better[-1]} is {each.budget}" for each in kept)
 
 
+DEFAULT: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"ship": MappingProxyType({"p95": "30 ms"}), "acceptable": MappingProxyType({"p95": "50 ms"})}
+)
+"""The rungs that hold where the settings have none, as they would be written there."""
+
+
+def ladder_of(decisions: Mapping[str, Mapping[str, Budget]], otherwise: str) -> Ladder:
+    """Return the ladder of `[serving.decisions]` and `otherwise`, in the order written."""
+    return Ladder(tuple(Rung(word, limits) for word, limits in decisions.items()), otherwise)
+
+
 def decide(ladder: Ladder, figures: Mapping[str, Sequence[float]]) -> Decision:
     """Decide by the figures of several runs.
 
@@ -76,7 +89,10 @@ def decide(ladder: Ladder, figures: Mapping[str, Sequence[float]]) -> Decision:
     judgements: dict[str, tuple[Judgement, ...]] = {}
     might_be: list[str] = []
     for rung in ladder.rungs:
-        judged = tuple(_judged(limit, figures.get(n, ())) for n, limit in rung.objectives.items())
+        judged = tuple(
+            dataclasses.replace(_judged(limit, figures.get(name, ())), metric=name)
+            for name, limit in rung.objectives.items()
+        )
         judgements[rung.word] = judged
         verdicts = [each.verdict for each in judged]
         if all(verdict is Verdict.PASS for verdict in verdicts):

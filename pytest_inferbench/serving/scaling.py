@@ -63,12 +63,10 @@ class Price:
     Attributes:
         host_per_hour: The machine, whatever runs on it.
         unit_per_hour: Each unit beside it: a GPU's own price; 0 where the machine's is all.
-        currency: As it is shown.
     """
 
     host_per_hour: float
     unit_per_hour: float = 0.0
-    currency: str = "USD"
 
     def per_hour(self, units: int) -> float:
         """Return what so many units cost."""

@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
+from pytest_inferbench.serving.datatypes import NUMPY, PROTOCOL
 
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.exam import off_by, relative_error
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.chaos.seen import NO_ANSWER, Reply
 
 Array = npt.NDArray[Any]
@@ -26,16 +29,6 @@ Tensors = Mapping[str, Array]
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _SHOWN = 160
-_DATATYPES = {
-    "bool": "BOOL",
-    **{
-        f"{sign}int{bits}": f"{sign.upper()}INT{bits}"
-        for sign in ("", "u")
-        for bits in (8, 16, 32, 64)
-    },
-    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
-}
-_NUMPY = {datatype: name for name, datatype in _DATATYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -97,9 +90,9 @@ def body_of(inputs: Tensors, outputs: Sequence[str]) -> Body:
 
 def datatype_of(name: str, array: Array) -> str:
     """Return KServe's name of an array's type."""
-    if array.dtype.name not in _DATATYPES:
+    if array.dtype.name not in PROTOCOL or array.dtype.kind in "OUS":
         raise NotAsked(f"input {name} is {array.dtype}, which is not sent as it stands")
-    return _DATATYPES[array.dtype.name]
+    return PROTOCOL[array.dtype.name]
 
 
 def read_answer(content: bytes, header_length: int) -> dict[str, Array]:
@@ -113,10 +106,40 @@ def read_answer(content: bytes, header_length: int) -> dict[str, Array]:
     offset = header_length
     for each in json.loads(content[:header_length])["outputs"]:
         size = each["parameters"]["binary_data_size"]
-        flat = np.frombuffer(content[offset : offset + size], _NUMPY[each["datatype"]])
+        flat = np.frombuffer(content[offset : offset + size], NUMPY[each["datatype"]])
         outputs[each["name"]] = flat.reshape(each["shape"])
         offset += size
     return outputs
+
+
+def exchange_once(
+    connection: http.client.HTTPConnection, model: str, body: Body
+) -> dict[str, Array]:
+    """Return the outputs that a server gives for a request.
+
+    Raises:
+        InferbenchError: It does not answer, or not with outputs (IB-882).
+    """
+    why = ""
+    try:
+        connection.request("POST", path_of(model), body.content, body.headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status == 200:
+            return read_answer(content, int(answer.headers.get(_HEADER_LENGTH, "")))
+        why = f"status {answer.status}: {content[:_SHOWN].decode(errors='replace')}"
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise InferbenchError(
+        "IB-882",
+        f"the server does not answer while nothing else goes on: {why}",
+        "What it withstands can be asked once it serves: run the other suites on this cell first.",
+    )
+
+
+def path_of(model: str) -> str:
+    """Return where a model is asked."""
+    return f"/v2/models/{quote(model)}/infer"
 
 
 class Asker:
@@ -139,7 +162,7 @@ class Asker:
         timeout_s: float = 10.0,
     ) -> None:
         self.address, self.timeout_s = address, timeout_s
-        self.path = f"/v2/models/{model}/infer"
+        self.path = path_of(model)
         self.examples, self._tolerance = examples, tolerance
         self.bodies = [body_of(each.inputs, list(each.outputs)) for each in examples]
         self._connection: http.client.HTTPConnection | None = None
@@ -160,6 +183,16 @@ class Asker:
         twin = object.__new__(Asker)
         twin.__dict__.update(self.__dict__, _connection=None)
         return twin
+
+    def connect(self) -> str:
+        """Open the connection before it is needed; return why that failed, or nothing."""
+        connection = http.client.HTTPConnection(self.address, timeout=self.timeout_s)
+        try:
+            connection.connect()
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
+        self._connection = connection
+        return ""
 
     def ask(self, number: int) -> Reply:
         """Ask for an example, by its number modulo how many there are."""

@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pytest_inferbench.serving.chaos.asking import Body
+from pytest_inferbench.serving.chaos.wire import request_of
 
 REFUSALS = frozenset({400, 404, 405, 406, 408, 411, 412, 413, 414, 415, 417, 422, 431, 501, 505})
 """What a client is told whose request is wrong: 4xx, or that this is nothing the server does."""
@@ -68,19 +69,6 @@ class Malformed:
 def malformed(good: Good) -> st.SearchStrategy[Malformed]:
     """Return a strategy that draws from every way, each as often as any other."""
     return st.one_of(*(way(good) for way in WAYS.values()))
-
-
-def request_of(
-    path: str,
-    content: bytes,
-    headers: Mapping[str, str],
-    method: str = "POST",
-    length: str | None = None,
-) -> bytes:
-    """Return a request of HTTP/1.1; its length is the content's unless another is claimed."""
-    whole = {"Host": "127.0.0.1", "Content-Length": length or str(len(content)), **headers}
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in whole.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
 
 
 def _with_fields(good: Good, fields: Any, way: str) -> Malformed:

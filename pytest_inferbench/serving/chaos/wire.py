@@ -5,10 +5,12 @@ For requests that no HTTP library would send. Nothing is waited for longer than 
 
 from __future__ import annotations
 
+import email
 import re
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 CLOSED, SILENT = "closed", "silent"
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -24,11 +26,13 @@ class Ending:
         status: HTTP's; None where no answer came.
         how: `closed` or `silent` where none came: the server hung up, or said nothing in time.
         body: The answer's body, as far as it came.
+        headers: Those of the answer.
     """
 
     status: int | None
     how: str = ""
     body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.how if self.status is None else f"status {self.status}"
@@ -38,6 +42,19 @@ def address_of(text: str) -> tuple[str, int]:
     """Return the host and the port of "host:port"."""
     host, _, port = text.rpartition(":")
     return host, int(port)
+
+
+def request_of(
+    path: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    method: str = "POST",
+    length: str | None = None,
+) -> bytes:
+    """Return a request of HTTP/1.1; its length is the content's unless another is claimed."""
+    whole = {"Host": "127.0.0.1", "Content-Length": length or str(len(content)), **headers}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in whole.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
 
 
 def exchange(address: str, request: bytes, *, half_close: bool, within_s: float) -> Ending:
@@ -60,10 +77,11 @@ def exchange(address: str, request: bytes, *, half_close: bool, within_s: float)
                 connection.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it hung up early; it may have answered before
-        return _read(connection, deadline_s)
+        return read_ending(connection, deadline_s)
 
 
-def _read(connection: socket.socket, deadline_s: float) -> Ending:
+def read_ending(connection: socket.socket, deadline_s: float) -> Ending:
+    """Read an answer from a connection, or find that none comes."""
     content = b""
     while not _is_whole(content):
         left_s = deadline_s - time.monotonic()
@@ -86,7 +104,9 @@ def _ending(content: bytes, how: str) -> Ending:
     match = _STATUS.match(content)
     if match is None:
         return Ending(None, how or CLOSED)
-    return Ending(int(match[1]), "", content.partition(b"\r\n\r\n")[2])
+    head, _, body = content.partition(b"\r\n\r\n")
+    told = email.message_from_bytes(head.partition(b"\r\n")[2])
+    return Ending(int(match[1]), "", body, dict(told.items()))
 
 
 def _is_whole(content: bytes) -> bool:

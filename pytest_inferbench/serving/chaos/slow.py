@@ -1,0 +1,120 @@
+"""Clients who send a byte now and then: are others served as before, and they in the end?"""
+
+from __future__ import annotations
+
+import math
+import socket
+import statistics
+import time
+from collections.abc import Sequence
+
+from pytest_inferbench.serving.chaos.asking import Asker
+from pytest_inferbench.serving.chaos.seen import Reply, Seen, improper, wrong_answers
+from pytest_inferbench.serving.chaos.stage import Stage, Staging, staged
+from pytest_inferbench.serving.chaos.traffic import Traffic
+from pytest_inferbench.serving.chaos.wire import address_of, read_ending, request_of
+
+SLOW = 100
+_CALLERS = 2
+_WARM = 8
+_SPELL_S = 3.0
+_BYTE_EVERY_S = 0.1
+_PATIENCE_S = 20.0
+_SLOWER = 5.0
+"""Others may wait so many times as long; far beyond noise, and far below waiting for the slow."""
+
+
+def slow_clients(staging: Staging) -> Seen:
+    """Have 100 clients drip their requests, half of them the head and half the body."""
+    with staged(staging) as stage, stage.asker(_PATIENCE_S) as asker:
+        request = request_of(asker.path, asker.bodies[0].content, asker.bodies[0].headers)
+        head = request.index(b"\r\n\r\n") + 4
+        calm = _traffic(stage, _SPELL_S)
+        dripping = [
+            _Dripping(stage.address, request, sent=(10 if number % 2 else head + 10))
+            for number in range(SLOW)
+        ]
+        try:
+            with Traffic(stage.asker(), _CALLERS) as traffic:
+                until_s = time.monotonic() + _SPELL_S
+                while time.monotonic() < until_s:
+                    for each in dripping:
+                        each.send(1)
+                    time.sleep(_BYTE_EVERY_S)
+            meanwhile = traffic.replies
+            dropped = sum(each.is_dropped for each in dripping)
+            finished = [each.finish(asker) for each in dripping]
+        finally:
+            for each in dripping:
+                each.close()
+    before_ms, with_ms = _p95_ms(calm), _p95_ms(meanwhile)
+    faults = [*wrong_answers(meanwhile), *improper(meanwhile, frozenset())]
+    if not with_ms <= _SLOWER * before_ms:
+        faults.append(
+            f"beside {SLOW} slow clients the others' p95 is {with_ms:.1f} ms, and was"
+            f" {before_ms:.1f} ms"
+        )
+    told = [text for text in finished if text]
+    if told and not dropped:
+        faults.append(f"{len(told)} slow clients got no right answer in the end: {told[0]}")
+    known = (
+        [
+            f"it waits for slow clients as long as they like: none of {SLOW} was dropped in"
+            f" {_SPELL_S:g} s, so a proxy before it must set limits"
+        ]
+        if not dropped
+        else []
+    )
+    return Seen(
+        tuple(faults),
+        tuple(known),
+        {
+            "slow_clients": float(SLOW),
+            "dropped": float(dropped),
+            "calm_p95_ms": before_ms,
+            "beside_p95_ms": with_ms,
+            "requests": float(len(meanwhile)),
+        },
+    )
+
+
+class _Dripping:
+    """A client that sends its request byte by byte."""
+
+    def __init__(self, address: str, request: bytes, sent: int) -> None:
+        self._request, self._sent = request, sent
+        self.is_dropped = False
+        self._connection = socket.create_connection(address_of(address), timeout=_PATIENCE_S)
+        self._connection.sendall(request[:sent])
+
+    def send(self, count: int) -> None:
+        """Send so many further bytes."""
+        try:
+            self._connection.sendall(self._request[self._sent : self._sent + count])
+            self._sent += count
+        except OSError:
+            self.is_dropped = True
+
+    def finish(self, asker: Asker) -> str:
+        """Send the rest; return what is wrong with the answer, empty if it is right."""
+        self.send(len(self._request))
+        ending = read_ending(self._connection, time.monotonic() + _PATIENCE_S)
+        if ending.status != 200:
+            return str(ending)
+        return asker.check(0, ending.headers, ending.body)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+def _traffic(stage: Stage, spell_s: float) -> Sequence[Reply]:
+    with Traffic(stage.asker(), _CALLERS) as traffic:
+        traffic.wait_for_right(_WARM, _PATIENCE_S)
+        time.sleep(spell_s / 2)
+    return traffic.replies
+
+
+def _p95_ms(replies: Sequence[Reply]) -> float:
+    waits = [1e3 * (reply.ended_s - reply.started_s) for reply in replies if reply.is_right]
+    return statistics.quantiles(waits, n=20)[-1] if len(waits) > 1 else math.nan
