@@ -27,6 +27,7 @@ from pytest_inferbench.named.resolve import why_absent
 from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
+from pytest_inferbench.settings.metrics import UNDER_LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,7 +78,7 @@ class Gate:
         """
         settings = with_against(settings, options)
         check_against(settings, options)
-        self.catalog = catalog_of(registered or {}, settings.backends)
+        self.catalog = catalog_of(registered or {}, settings.backends, settings.serving.variants)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -96,7 +97,7 @@ class Gate:
             [
                 ModelAxes(
                     name,
-                    model.backends or settings.matrix.backends,
+                    settings.backends_of(name),
                     model.precisions or settings.matrix.precisions,
                     frozenset(model.sources),
                     why_absent(model),
@@ -249,7 +250,18 @@ class Gate:
         of_two = sum(
             len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
         )
-        self.comparisons = max(1, of_one + of_two)
+        self.comparisons = max(1, of_one + of_two + sum(map(self._comparisons_under_load, able)))
+
+    def _comparisons_under_load(self, cell: Cell) -> int:
+        """How many gated comparisons a cell has under load; none where it is no server."""
+        if not self.catalog[cell.backend].is_server:
+            return 0
+        place = (cell.precision, cell.hardware)
+        of_one = sum(
+            self.settings.budget(cell.model, metric, *place) is not None for metric in UNDER_LOAD
+        )
+        of_two = self.settings.load_speedups(cell.model, cell.backend, cell.precision)
+        return of_one * len(self.settings.serving.concurrency) + len(of_two)
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""

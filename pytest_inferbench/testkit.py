@@ -27,6 +27,9 @@ if TYPE_CHECKING:
         TaskScores,
         Transcripts,
     )
+    from pytest_inferbench.serving.beside import LoadSpeedup
+    from pytest_inferbench.serving.handle import Load
+    from pytest_inferbench.serving.parity import Parity
     from pytest_inferbench.side_by_side import Speedup
     from pytest_inferbench.throughput import Throughput
     from pytest_inferbench.timing import ColdStart, Latency, Memory
@@ -214,6 +217,30 @@ def throughput(_inferbench_run: CellRun) -> Throughput:
     from pytest_inferbench.throughput import Throughput
 
     return Throughput(_inferbench_run)
+
+
+@pytest.fixture
+def load(_inferbench_run: CellRun) -> Load:
+    """The cell's server under load: `per_s(8)`, `percentile_ms("p95", 8)`, `split_ms(8)`."""
+    from pytest_inferbench.serving.handle import Load
+
+    return Load(_inferbench_run)
+
+
+@pytest.fixture
+def load_speedup(_inferbench_run: CellRun) -> LoadSpeedup:
+    """How many times as much as others, that its `load_speedup` budgets name, it gets through."""
+    from pytest_inferbench.serving.beside import LoadSpeedup
+
+    return LoadSpeedup(_inferbench_run)
+
+
+@pytest.fixture
+def parity(_inferbench_run: CellRun) -> Parity:
+    """The cell's answers beside those of its artifact without a server: `over("grpc")`."""
+    from pytest_inferbench.serving.parity import Parity
+
+    return Parity(_inferbench_run)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from pytest_inferbench.judge.rounds import Compared, judge_slowdown
 from pytest_inferbench.judge.runs import Run, StoredSessions, judge_objective, judge_stored
 from pytest_inferbench.judge.statistics import Interval
 from pytest_inferbench.judge.verdict import Judgement
@@ -44,6 +45,11 @@ def judge_rate_stored(
         same_speed=same_speed,
     )
     return _as_rate(judged, budget)
+
+
+def judge_rate_slowdown(budget: Budget, compared: Compared, comparisons: int) -> Judgement:
+    """Judge rounds beside another side, whose figures are milliseconds; see `judge_slowdown`."""
+    return _as_rate(judge_slowdown(_as_time(budget), compared, comparisons), budget)
 
 
 def _as_time(budget: Budget) -> Budget:
