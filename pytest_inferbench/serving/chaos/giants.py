@@ -27,12 +27,14 @@ class Giant:
     Attributes:
         sizes: In the order that they are tried.
         request: The bytes for a size.
-        mended_in: The first version of Triton that is known to outlive it; empty if none is known.
+        known_to: The last version of Triton that is known to die of it.
+        reference: Where that is written.
     """
 
     sizes: tuple[int, ...]
     request: Callable[[Good, int], bytes]
-    mended_in: str = ""
+    known_to: str
+    reference: str
 
 
 def nested(good: Good, depth: int) -> bytes:
@@ -48,8 +50,10 @@ def chunked(good: Good, count: int) -> bytes:
 
 
 GIANTS: Mapping[str, Giant] = {
-    "nested JSON": Giant(DEPTHS, nested, "2.60.0"),
-    "chunks of a byte": Giant(CHUNKS, chunked, "2.60.0"),
+    "nested JSON": Giant(
+        DEPTHS, nested, "2.68.0", "pull request 156 of triton-inference-server/common"
+    ),
+    "chunks of a byte": Giant(CHUNKS, chunked, "2.59.0", "CVE-2025-23310 and CVE-2025-23311"),
 }
 """Name -> what is sent."""
 
@@ -70,7 +74,10 @@ def giants(staging: Staging) -> Seen:
             )
             if died_at:
                 said = f"the server ({version}) dies of {name}, {died_at} of them"
-                (known if is_before(version, giant.mended_in) else faults).append(said)
+                if is_up_to(version, giant.known_to):
+                    known.append(f"{said}, as versions to {giant.known_to} do: {giant.reference}")
+                else:
+                    faults.append(said)
                 continue
             faults += [
                 f"{name}, {size} of them: {ending}"
@@ -99,10 +106,10 @@ def _is_refusal(ending: Ending) -> bool:
     return ending.status in REFUSALS or ending.status == 500 or ending.how == "closed"
 
 
-def is_before(version: str, other: str) -> bool:
-    """Whether a version such as "2.51.0" is older than another; an unknown one is not."""
+def is_up_to(version: str, last: str) -> bool:
+    """Whether a version such as "2.51.0" is another, or older; one that cannot be read is not."""
     try:
-        ours, theirs = (tuple(map(int, each.split(".")[:3])) for each in (version, other))
+        ours, theirs = (tuple(map(int, each.split(".")[:3])) for each in (version, last))
     except ValueError:
         return False
-    return ours < theirs
+    return ours <= theirs

@@ -59,8 +59,8 @@ class Recovery:
     Attributes:
         affected: Replies that were not right, from then on.
         noticed_s: From then until the first of them ended; None where there was none.
-        recovered_s: From then until the first right reply after the last of them; 0 where all were
-            right, None where none came.
+        recovered_s: From then until the first right reply to a request that was sent after the last
+            of them; 0 where all were right, None where none came.
         slowest_s: The longest that a caller waited, from then on.
     """
 
@@ -77,7 +77,8 @@ def recovery(replies: Sequence[Reply], happened_s: float) -> Recovery:
     bad = [reply for reply in after if not reply.is_right]
     if not bad:
         return Recovery(0, None, 0.0 if after else None, slowest_s)
-    later = [r.ended_s for r in after if r.is_right and r.ended_s >= bad[-1].ended_s]
+    last_s = max(reply.started_s for reply in bad)
+    later = [reply.ended_s for reply in after if reply.is_right and reply.started_s > last_s]
     recovered_s = min(later) - happened_s if later else None
     return Recovery(len(bad), bad[0].ended_s - happened_s, recovered_s, slowest_s)
 

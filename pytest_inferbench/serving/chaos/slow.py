@@ -20,19 +20,30 @@ _WARM = 8
 _SPELL_S = 3.0
 _BYTE_EVERY_S = 0.1
 _PATIENCE_S = 20.0
+FIRST_LINE = "first line"
+WAITS = (
+    f"it drops nobody who is slow: none of {SLOW} clients in {_SPELL_S:g} s; a proxy before it must"
+    " set limits"
+)
+PIECES = "it answers 404 to requests whose first line arrives in several pieces: {} of them"
 _SLOWER = 5.0
 """Others may wait so many times as long; far beyond noise, and far below waiting for the slow."""
 
 
 def slow_clients(staging: Staging) -> Seen:
-    """Have 100 clients drip their requests, half of them the head and half the body."""
+    """Have clients drip their requests: some the first line, some the headers, some the body."""
     with staged(staging) as stage, stage.asker(_PATIENCE_S) as asker:
         request = request_of(asker.path, asker.bodies[0].content, asker.bodies[0].headers)
-        head = request.index(b"\r\n\r\n") + 4
+        begins = {
+            FIRST_LINE: 10,
+            "headers": request.index(b"\r\n") + 4,
+            "body": request.index(b"\r\n\r\n") + 10,
+        }
         calm = _traffic(stage, _SPELL_S)
         dripping = [
-            _Dripping(stage.address, request, sent=(10 if number % 2 else head + 10))
+            _Dripping(stage.address, request, part, begins[part])
             for number in range(SLOW)
+            for part in [tuple(begins)[number % len(begins)]]
         ]
         try:
             with Traffic(stage.asker(), _CALLERS) as traffic:
@@ -43,28 +54,19 @@ def slow_clients(staging: Staging) -> Seen:
                     time.sleep(_BYTE_EVERY_S)
             meanwhile = traffic.replies
             dropped = sum(each.is_dropped for each in dripping)
-            finished = [each.finish(asker) for each in dripping]
+            finished = [(each.part, each.finish(asker)) for each in dripping]
         finally:
             for each in dripping:
                 each.close()
     before_ms, with_ms = _p95_ms(calm), _p95_ms(meanwhile)
     faults = [*wrong_answers(meanwhile), *improper(meanwhile, frozenset())]
     if not with_ms <= _SLOWER * before_ms:
-        faults.append(
-            f"beside {SLOW} slow clients the others' p95 is {with_ms:.1f} ms, and was"
-            f" {before_ms:.1f} ms"
-        )
-    told = [text for text in finished if text]
-    if told and not dropped:
-        faults.append(f"{len(told)} slow clients got no right answer in the end: {told[0]}")
-    known = (
-        [
-            f"it waits for slow clients as long as they like: none of {SLOW} was dropped in"
-            f" {_SPELL_S:g} s, so a proxy before it must set limits"
-        ]
-        if not dropped
-        else []
-    )
+        said = f"beside {SLOW} slow clients the others' p95 is {with_ms:.1f} ms"
+        faults.append(f"{said}, and was {before_ms:.1f} ms")
+    known = [] if dropped else [WAITS]
+    if not dropped:
+        unanswered, pieces = _unanswered(finished)
+        faults, known = faults + unanswered, known + pieces
     return Seen(
         tuple(faults),
         tuple(known),
@@ -78,11 +80,26 @@ def slow_clients(staging: Staging) -> Seen:
     )
 
 
-class _Dripping:
-    """A client that sends its request byte by byte."""
+def _unanswered(finished: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Return faults, and what is known, of clients who sent all in the end, by what was slow."""
+    faults, known = [], []
+    by_part: dict[str, list[str]] = {}
+    for part, told in finished:
+        if told:
+            by_part.setdefault(part, []).append(told)
+    for part, told in by_part.items():
+        if part == FIRST_LINE and set(told) == {"status 404"}:
+            known.append(PIECES.format(len(told)))
+        else:
+            faults.append(f"{len(told)} who were slow with the {part} got {told[0]} in the end")
+    return faults, known
 
-    def __init__(self, address: str, request: bytes, sent: int) -> None:
-        self._request, self._sent = request, sent
+
+class _Dripping:
+    """A client that sends its request byte by byte, from somewhere in a part of it."""
+
+    def __init__(self, address: str, request: bytes, part: str, sent: int) -> None:
+        self.part, self._request, self._sent = part, request, sent
         self.is_dropped = False
         self._connection = socket.create_connection(address_of(address), timeout=_PATIENCE_S)
         self._connection.sendall(request[:sent])
