@@ -133,7 +133,7 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
 
 def _part(content: _Content) -> memoryview:
     if isinstance(content, int):
-        raise ValueError("a field of it is a number where a message belongs")  # noqa: TRY004
+        raise ValueError("a field of it is a number where a message belongs")
     return content
 
 

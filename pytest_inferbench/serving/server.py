@@ -31,7 +31,7 @@ from pytest_inferbench.worker.supervisor import descendants
 
 READY_S, EXIT_S = 60.0, 3
 SEGMENTS = "inferbench-"
-"""How the names of all segments of shared memory begin that a server of ours, or its client, has."""
+"""How the names of all shared memory begin that a server of ours, or a client of it, has."""
 
 TOKEN_VARIABLE = "INFERBENCH_WORKER"
 _STUB = "triton_python_backend_stub"

@@ -44,6 +44,10 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Open the session, on the device that this instance is for."""
+        if int(np.__version__.partition(".")[0]) >= 2:
+            raise pb_utils.TritonModelException(
+                f"numpy {np.__version__} reads wrong values in this server: it needs numpy < 2"
+            )
         config = json.loads(args["model_config"])
         parameters = {key: each["string_value"] for key, each in config["parameters"].items()}
         folder = os.path.join(args["model_repository"], args["model_version"])  # noqa: PTH118
@@ -158,7 +162,7 @@ def providers_of(
 
 
 def tensorrt_options(parameters: Mapping[str, str], device: str) -> dict[str, str]:
-    """Return the provider's options for the accelerator's parameters, as the native backend does."""
+    """Return the provider's options for the accelerator's parameters, as the native one does."""
     options = {"device_id": device}
     for name, value in parameters.items():
         options |= _TENSORRT[name](value) if name in _TENSORRT else {name: value}
