@@ -17,12 +17,12 @@ from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-from pytest_inferbench.serving.datatypes import NUMPY, PROTOCOL
 
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.exam import off_by, relative_error
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.chaos.seen import NO_ANSWER, Reply
+from pytest_inferbench.serving.datatypes import NUMPY, PROTOCOL
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]

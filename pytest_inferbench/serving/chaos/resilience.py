@@ -80,3 +80,57 @@ class Resilience:
     @cached_property
     def _staging(self) -> Staging:
         return staging_of(self._run)
+
+
+def staging_of(run: CellRun) -> Staging:
+    """Return what a server for a cell is made of.
+
+    Raises:
+        NotAsked: The cell's server is reached by gRPC alone, or all of its data are the same.
+        InferbenchError: There is no server on this host, and none can be installed.
+    """
+    from pytest_inferbench.serving.chaos.stage import Staging
+    from pytest_inferbench.serving.install import installation_for
+    from pytest_inferbench.serving.variant import KEYS, Variant
+
+    fields = run.open_fields()
+    options: Mapping[str, Any] = fields["options"]
+    inputs = different(run.inputs)
+    tolerance = ROUNDING[run.cell.precision]
+    if url := options.get("url"):
+        if not str(url).startswith("http"):
+            raise NotAsked("the server is reached by gRPC alone: its HTTP is what is asked")
+        name = str(options.get("model") or run.cell.model)
+        return Staging(inputs, tolerance, url=str(url), model=name)
+    variant = Variant.from_fields({key: options[key] for key in KEYS if key in options})
+    facts = run.gate.environments[run.cell.environment.name]
+    installation = installation_for(variant, run.gate.cache, run.gate.say, facts.distributions)
+    return Staging(inputs, tolerance, installation, Path(fields["artifact"]), variant)
+
+
+def different(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return some of a model's data that are not the same, and have one shape.
+
+    Raises:
+        NotAsked: There is but one: an answer to the wrong caller would not be seen.
+    """
+    import numpy as np
+
+    found: list[Mapping[str, Any]] = []
+    for sample in samples:
+        same_shape = not found or all(
+            array.shape == found[0][name].shape for name, array in sample.items()
+        )
+        is_new = all(
+            any(not np.array_equal(array, other[name]) for name, array in sample.items())
+            for other in found
+        )
+        if same_shape and is_new:
+            found.append(sample)
+        if len(found) == _SAMPLES:
+            break
+    if len(found) < 2:
+        raise NotAsked(
+            "the model has one sample of data: an answer to the wrong caller is not seen"
+        )
+    return found

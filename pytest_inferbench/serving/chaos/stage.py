@@ -16,10 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pytest_inferbench.serving.repository import write_repository
-from pytest_inferbench.serving.server import Installation, Order, Process, Server, connect, start
-from pytest_inferbench.serving.variant import Variant
-
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.chaos.asking import (
@@ -29,6 +25,9 @@ from pytest_inferbench.serving.chaos.asking import (
     body_of,
     exchange_once,
 )
+from pytest_inferbench.serving.repository import write_repository
+from pytest_inferbench.serving.server import Installation, Order, Process, Server, connect, start
+from pytest_inferbench.serving.variant import Variant
 
 MODEL = "model"
 _EXIT_S = 1
