@@ -1,0 +1,21 @@
+"""Load on Triton, or any server of KServe's protocol: over HTTP, gRPC, or shared memory.
+
+    locust -f locustfiles/triton.py --headless -u 16 -r 16 -t 60s \
+        --host grpc://localhost:8001 --model detector
+
+docs/load.md says what every option does.
+"""
+
+from __future__ import annotations
+
+from locust import events
+
+from pytest_inferbench.load.driver import Driver, LoadUser
+
+DRIVER = Driver("triton", events)
+
+
+class TritonUser(LoadUser):
+    """A client that asks again when it was answered, or when an open loop's next request is due."""
+
+    driver = DRIVER

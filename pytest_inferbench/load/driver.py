@@ -1,0 +1,261 @@
+"""What the locust files share: takes Locust's events, gives users their work and a verdict at the end.
+
+One `Driver` lives in each process. Where Locust is distributed, the master's begins and ends each
+stretch by message and puts the parts together; latencies are counted where they were measured.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.lock import RLock
+from locust import User, task
+from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
+
+from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.load import locust_stats, options, verdict
+from pytest_inferbench.load.result import LoadResult, of_json
+from pytest_inferbench.load.session import DRAIN_S, Session
+from pytest_inferbench.load.stretches import Parts, Stretch, shares
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+    from locust.event import Events
+
+    from pytest_inferbench.load.plan import LoadPlan, Service
+    from pytest_inferbench.load.session import User as Asking
+
+_BEGIN, _END, _PART, _FAULT = (f"inferbench-{word}" for word in ("begin", "end", "part", "fault"))
+_FOLD_S = 1.0
+_PATIENCE_S = DRAIN_S + 5.0
+
+
+class Driver:
+    """Makes load of one kind in one process of Locust's."""
+
+    def __init__(self, service: Service, events: Events) -> None:
+        self.service: Service = service
+        self.results: list[LoadResult] = []
+        self.faults: list[str] = []
+        self._session: Session | None = None
+        self._lock = RLock()
+        self._stretch: Stretch | None = None
+        self._parts = Parts()
+        self._judged = False
+        events.init_command_line_parser.add_listener(
+            lambda parser, **_: options.add_options(parser, service)
+        )
+        events.init.add_listener(self._init)
+
+    # --- what users and shapes call
+
+    def user(self) -> Asking:
+        """Return one more client; the first makes the requests of all."""
+        try:
+            return self.session().user()
+        except InferbenchError as error:
+            self.fail(str(error))
+            raise StopUser from None
+
+    def work(self, user: Asking) -> None:
+        """Let a client ask for a while."""
+        self.session().work(user)
+
+    def session(self) -> Session:
+        """Return what this process has prepared."""
+        with self._lock:
+            if self._session is None:
+                if self.faults:
+                    raise StopUser
+                clients = self.environment.runner.target_user_count or 1
+                tell = partial(locust_stats.tell, self.environment.stats, self.kind, self.name)
+                self._session = Session(self.plan, clients, tell, self._tell_failure)
+            return self._session
+
+    @property
+    def plan(self) -> LoadPlan:
+        """What the options say, of the master where there is one."""
+        parsed = self.environment.parsed_options
+        # Locust keeps the host of a master, or of its web page, to itself.
+        parsed.host = self.environment.host or parsed.host
+        return options.plan_of(parsed, self.service)
+
+    @property
+    def measured_s(self) -> float:
+        """How long the stretch has counted."""
+        return self._stretch.measured_s if self._stretch is not None else 0.0
+
+    def begin(self, clients: int, rate_share: float = 1.0) -> None:
+        """Begin a stretch in every process; one that is open ends.
+
+        Args:
+            clients: How many users there are in all.
+            rate_share: The part of the planned rate that is due in it.
+        """
+        self.end()
+        try:
+            plan = self.plan
+        except InferbenchError as error:
+            self.fail(str(error))
+            return
+        rate = None if plan.rate_per_s is None else plan.rate_per_s * rate_share
+        self._stretch = Stretch(clients, plan.warmup_s)
+        runner = self.environment.runner
+        if not isinstance(runner, MasterRunner):
+            self._begin_here(clients, rate, 0)
+        else:
+            users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
+            self._parts.expect(users)
+            for number, (node, share) in enumerate(shares(users).items()):
+                told = {"clients": users[node], "rate": rate and rate * share, "number": number}
+                runner.send_message(_BEGIN, told, client_id=node)
+        if self.environment.parsed_options.measure:
+            gevent.spawn_later(plan.warmup_s + plan.seconds, self._finish, self._stretch)
+
+    def end(self) -> None:
+        """End the stretch in every process, and keep what came of it."""
+        stretch, self._stretch = self._stretch, None
+        if stretch is None:
+            return
+        runner = self.environment.runner
+        if not isinstance(runner, MasterRunner):
+            result = self._session.end() if self._session is not None else None
+            if result is not None:
+                self.results.append(result)
+            return
+        for node in self._parts.expected:
+            runner.send_message(_END, None, client_id=node)
+        with gevent.Timeout(_PATIENCE_S, False):
+            while not self._parts.complete:
+                gevent.sleep(0.01)
+        result, lost = self._parts.taken()
+        if lost:
+            self.faults.append(
+                f"{lost} of {lost + (result.processes if result else 0)} processes did not tell "
+                "what came of their load"
+            )
+        if result is not None:
+            self.results.append(result)
+
+    def fail(self, text: str) -> None:
+        """Note that no load can be made, and end the run."""
+        runner = self.environment.runner
+        if isinstance(runner, WorkerRunner):
+            runner.send_message(_FAULT, {"text": text})
+        if text in self.faults:
+            return
+        self.faults.append(text)
+        if not isinstance(runner, WorkerRunner):
+            gevent.spawn(runner.quit)
+
+    # --- Locust's events
+
+    def _init(self, environment: Environment, runner: Any, **_: Any) -> None:
+        self.environment: Any = environment
+        environment.load_driver = self  # type: ignore[attr-defined]
+        self.kind, self.name = self.service, "infer"
+        events = environment.events
+        events.quitting.add_listener(self._quitting)
+        if isinstance(runner, WorkerRunner):
+            runner.register_message(_BEGIN, self._on_begin, concurrent=True)
+            runner.register_message(_END, self._on_end, concurrent=True)
+            gevent.spawn(self._fold_now_and_then)
+            return
+        events.test_start.add_listener(lambda **_: self._started())
+        events.spawning_complete.add_listener(lambda user_count, **_: self.begin(user_count))
+        events.test_stopping.add_listener(lambda **_: self.end())
+        if isinstance(runner, MasterRunner):
+            runner.register_message(_PART, self._on_part)
+            runner.register_message(_FAULT, lambda msg, **_: self.fail(msg.data["text"]))
+        else:
+            gevent.spawn(self._fold_now_and_then)
+        try:
+            self.judge = verdict.Judge(environment.parsed_options, Path.cwd())
+        except InferbenchError as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            sys.exit(2)
+
+    def _started(self) -> None:
+        self.results, self.faults = [], []
+
+    def _begin_here(self, clients: int, rate: float | None, number: int) -> None:
+        try:
+            self.session().begin(clients, rate, number)
+        except StopUser:
+            pass
+        except InferbenchError as error:
+            self.fail(str(error))
+
+    def _finish(self, stretch: Stretch) -> None:
+        if stretch is self._stretch:
+            self.end()
+            self.environment.runner.quit()
+
+    def _on_begin(self, msg: Any, **_: Any) -> None:
+        self._begin_here(msg.data["clients"], msg.data["rate"], msg.data["number"])
+
+    def _on_end(self, **_: Any) -> None:
+        result = self._session.end() if self._session is not None else None
+        written = result.as_json() if result is not None else None
+        self.environment.runner.send_message(_PART, {"part": written})
+
+    def _on_part(self, msg: Any, **_: Any) -> None:
+        part = msg.data["part"]
+        self._parts.add(msg.node_id, of_json(part) if part is not None else None)
+
+    def _quitting(self, environment: Environment, **_: Any) -> None:
+        """Say what came of it; every connection is closed, so that the exit does not hang."""
+        if isinstance(environment.runner, WorkerRunner):
+            environment.process_exit_code = 0
+        else:
+            self.end()
+            if not self._judged:
+                self._judged = True
+                environment.process_exit_code = self.judge.conclude(self.results, self.faults)
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _fold_now_and_then(self) -> None:
+        while True:
+            gevent.sleep(_FOLD_S)
+            if self._session is not None:
+                self._session.fold()
+
+    def _tell_failure(self, reason: str) -> None:
+        self.environment.events.request.fire(
+            request_type=self.kind,
+            name=self.name,
+            response_time=0,
+            response_length=0,
+            exception=RuntimeError(reason),
+            context={},
+        )
+
+
+class LoadUser(User):
+    """A client of a driver; a locust file subclasses it with its own."""
+
+    abstract = True
+    driver: Driver
+    wait_time = staticmethod(lambda *_: 0)
+
+    def on_start(self) -> None:
+        """Make the requests."""
+        self._asking = self.driver.user()
+
+    def on_stop(self) -> None:
+        """End the connection."""
+        asking = getattr(self, "_asking", None)
+        if asking is not None:
+            asking.close()
+
+    @task
+    def ask(self) -> None:
+        """Ask for a while; Locust stops users between two calls."""
+        self.driver.work(self._asking)
