@@ -203,15 +203,30 @@ class Server:
         self._stubs = self.process.stubs()
         return True
 
-    def stop(self, *, keep_log: bool = False) -> None:
+    def check_and_mend(self) -> None:
+        """Say so if the server or a stub has died, as `check`; what a stub ran is loaded again.
+
+        Raises:
+            InferbenchError: See `check`.
+        """
+        try:
+            self.check()
+        except InferbenchError as error:
+            if error.code == "IB-804":
+                self.mend()
+            raise
+
+    def stop(self, *, keep_log: bool = False, gently: bool = True) -> None:
         """End a server of our own, and all that it had; forget any other.
 
         Args:
             keep_log: Whether its log stays where it is.
+            gently: Whether requests in flight are answered first, which takes three seconds
+                even where there are none.
         """
         self.control.close()
         if self.process is not None:
-            self.process.stop(keep_log=keep_log)
+            self.process.stop(keep_log=keep_log, gently=gently)
 
     def __enter__(self) -> Server:
         """Give itself, to be stopped at the end of a `with`."""
@@ -312,14 +327,17 @@ class Process:
         kept = "\n".join(f"    {line}" for line in lines[-_LAST_LINES:])
         return f"\n{kept}" if kept else ""
 
-    def stop(self, *, keep_log: bool = False) -> None:
+    def stop(self, *, keep_log: bool = False, gently: bool = True) -> None:
         """End it and all below it; a second time does nothing."""
         ends = (self._guard.stdin, self._guard.stdout)
         if self._guard.poll() is None:
             assert self._guard.stdin is not None
             with contextlib.suppress(OSError):
-                self._guard.stdin.write(b"t")
-                self._guard.stdin.flush()
+                if gently:
+                    self._guard.stdin.write(b"t")
+                    self._guard.stdin.flush()
+                else:
+                    self._guard.stdin.close()
             try:
                 self._guard.wait(self._exit_s + 2 * _STOP_MARGIN_S)
             except subprocess.TimeoutExpired:
