@@ -35,7 +35,6 @@ from field.kept import Kept
 from field.servers import MODEL, ONNX, TORCH, machine, service, triton
 from field.tables import decided, field_page
 from PIL import Image
-from pytest_inferbench.backends.triton import Triton
 from pytest_inferbench.load.running import run_load
 from scenes import draw_split
 
@@ -43,6 +42,7 @@ from pytest_inferbench.backends.contract import Backend
 from pytest_inferbench.backends.http_service import HttpService
 from pytest_inferbench.backends.ort import OnnxRuntime
 from pytest_inferbench.backends.torch_native import Torch
+from pytest_inferbench.backends.triton import Triton
 from pytest_inferbench.load.plan import LoadPlan
 from pytest_inferbench.serving.decision import DEFAULT, Ladder, ladder_of
 from pytest_inferbench.serving.statistics import Observer
@@ -143,7 +143,7 @@ def write_inputs(folder: Path) -> tuple[Path, Path]:
     arrays = []
     for number, scene in enumerate(draw_split("val", IMAGES)):
         file = io.BytesIO()
-        Image.fromarray(scene.pixels).resize((SIZE, SIZE)).save(file, "jpeg", quality=90)
+        Image.fromarray(scene.image).resize((SIZE, SIZE)).save(file, "jpeg", quality=90)
         (images / f"{number}.jpg").write_bytes(file.getvalue())
         arrays.append(np.asarray(Image.open(file), np.float32).transpose(2, 0, 1) / 255)
     tensors = folder / "images.npz"

@@ -6,7 +6,7 @@ turns. What was measured is kept at once, so a run that was stopped goes on. The
 `--units gpus`, with one instance on each.
 
     pip install -e ".[ort,triton,load]"
-    python benchmarks/serving_scaling.py --kept scaling.json [--instances 1,2] [--clients 1,2,4,8,16]
+    python benchmarks/serving_scaling.py --kept scaling.json [--instances 1,2] [--clients 1,2,4,8]
         [--minutes 5] [--price-per-hour 0.19] [--settings inferbench.toml]
         [--markdown docs/serving-scaling.md]
 """

@@ -28,11 +28,11 @@ _FIELD_HEAD = (
 )
 _SCALING = """# How a Triton scales here
 
-{model} on {hardware} with {cpus} CPUs: clients and server share them, so the peak is the machine's
-and not the server's alone. Over {protocol}, closed loop, {seconds:g} s a run, medians of {runs} runs.
-Written by `benchmarks/serving_scaling.py`; the rules are those of docs/serving.md: saturation is the
-lowest concurrency that reaches {saturated:.0%} of the peak, efficiency is the peak over the fewest
-instances' times as many, the cost is at the peak.
+The model `{model}` on {hardware} with {cpus} CPUs: clients and server share them, so the peak is
+the machine's and not the server's alone. Over {protocol}, closed loop, {seconds:g} s a run, medians
+of {runs} runs. Written by `benchmarks/serving_scaling.py`. The rules are those of docs/serving.md:
+saturation is the lowest concurrency that reaches {saturated:.0%} of the peak, efficiency the peak
+over the fewest instances' times as many, the cost is at the peak.
 """
 
 
@@ -101,7 +101,8 @@ def scaling_page(
     cost = f"cost of a million ({price})" if price else "cost of a million"
     lines = [
         _SCALING.format(runs=runs, saturated=SATURATED, **facts),
-        f"| instances | peak /s | at clients | p95 there, ms | saturated from | efficiency | {cost} |",
+        "| instances | peak /s | at clients | p95 there, ms | saturated from | efficiency"
+        f" | {cost} |",
         "|---:" * 7 + "|",
     ]
     for row in rows:

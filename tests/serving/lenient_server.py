@@ -113,5 +113,6 @@ class One(HTTPServer):
 
 server = (One if FAULT == "one" else Threads)(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-print(server.server_port, flush=True)
+sys.stdout.write(f"{server.server_port}\n")
+sys.stdout.flush()
 sys.stdin.read()

@@ -1,4 +1,4 @@
-"""The questions of resilience find what they ask about: asked of servers with faults of their own."""
+"""The questions of resilience find what they ask about: asked of servers that have faults."""
 
 from __future__ import annotations
 

@@ -91,6 +91,7 @@ def staging_of(run: CellRun) -> Staging:
     """
     from pytest_inferbench.serving.chaos.stage import Staging
     from pytest_inferbench.serving.install import installation_for
+    from pytest_inferbench.serving.server import Installation
     from pytest_inferbench.serving.variant import KEYS, Variant
 
     fields = run.open_fields()
@@ -104,7 +105,12 @@ def staging_of(run: CellRun) -> Staging:
         return Staging(inputs, tolerance, url=str(url), model=name)
     variant = Variant.from_fields({key: options[key] for key in KEYS if key in options})
     facts = run.gate.environments[run.cell.environment.name]
-    installation = installation_for(variant, run.gate.cache, run.gate.say, facts.distributions)
+    given = options.get("installation")
+    installation = (
+        Installation.from_fields(given)
+        if given
+        else installation_for(variant, run.gate.cache, run.gate.say, facts.distributions)
+    )
     return Staging(inputs, tolerance, installation, Path(fields["artifact"]), variant)
 
 

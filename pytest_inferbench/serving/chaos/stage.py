@@ -125,7 +125,7 @@ class Stage:
 
     def close(self) -> None:
         """End the server, if it is our own."""
-        self.server.stop()
+        self.server.stop(gently=False)
 
     def _start(self, ports: tuple[int, int, int]) -> Server:
         installation, variant = self._staging.installation, self._staging.variant
