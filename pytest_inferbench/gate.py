@@ -28,6 +28,7 @@ from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.settings.metrics import UNDER_LOAD
+from pytest_inferbench.settings.serving import with_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,9 +77,9 @@ class Gate:
         Raises:
             InferbenchError: The options ask for what cannot be compared.
         """
-        settings = with_against(settings, options)
+        settings = with_against(with_variants(settings), options)
         check_against(settings, options)
-        self.catalog = catalog_of(registered or {}, settings.backends, settings.serving.variants)
+        self.catalog = catalog_of(registered or {}, settings.backends)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -254,7 +255,7 @@ class Gate:
 
     def _comparisons_under_load(self, cell: Cell) -> int:
         """How many gated comparisons a cell has under load; none where it is no server."""
-        if not self.catalog[cell.backend].is_server:
+        if not self.catalog[cell.backend].served:
             return 0
         place = (cell.precision, cell.hardware)
         of_one = sum(

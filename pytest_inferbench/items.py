@@ -170,7 +170,7 @@ def _serves(gate: Gate, cell: Cell, fixtures: frozenset[str]) -> bool:
         cell.model, cell.backend, cell.precision
     ):
         return False
-    if not _SERVED.isdisjoint(fixtures) and not gate.catalog[cell.backend].is_server:
+    if not _SERVED.isdisjoint(fixtures) and not gate.catalog[cell.backend].served:
         return False
     return _BUILD in fixtures or gate.catalog[cell.backend].runs
 

@@ -34,7 +34,7 @@ def leave_out(gate: Gate, config: pytest.Config, path: Path) -> bool | None:
     if path.parent == packaged_folder("suites") / _SERVING and path.suffix == ".py":
         named, selections = asked_for(config)
         asked = path.resolve() in named or (
-            any(gate.catalog[cell.backend].is_server for cell in gate.cells)
+            any(gate.catalog[cell.backend].served for cell in gate.cells)
             and (path.name != _CHAOS_FILE or wants_chaos(selections))
         )
         return None if asked else True

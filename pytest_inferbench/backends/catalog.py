@@ -59,11 +59,6 @@ class BackendInfo:
         """The markers of every cell on this backend, its device, hardware and precision apart."""
         return frozenset({self.name, "ort"} if self.name.startswith("ort-") else {self.name})
 
-    @property
-    def is_server(self) -> bool:
-        """Whether it puts a server before the model, which many clients can ask at once."""
-        return "triton" in self.name.split("-")[:1]
-
     def options_on(self, device: str) -> dict[str, object]:
         """What its adapter is told on a device, the user's own options apart."""
         return {**self.options, **self.device_options.get(device, {})}

@@ -7,12 +7,12 @@ a third party's module is imported for its `BackendInfo` alone, its adapter in t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
-from pytest_inferbench.backends.catalog import CATALOG, BackendInfo, backend_of_variant
+from pytest_inferbench.backends.catalog import CATALOG, BackendInfo
 from pytest_inferbench.errors import InferbenchError
 
 ENTRY_POINTS = "inferbench.backends"
@@ -73,9 +73,7 @@ def checked(named: Iterable[tuple[str, object]]) -> dict[str, BackendInfo]:
 
 
 def catalog_of(
-    registered: Mapping[str, BackendInfo],
-    tables: Mapping[str, Mapping[str, Any]],
-    served: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    registered: Mapping[str, BackendInfo], tables: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, BackendInfo]:
     """Return every backend that a gate knows.
 
@@ -83,9 +81,8 @@ def catalog_of(
         registered: What third parties registered.
         tables: The settings' `[backends.NAME]`; one that is `like` another is a variant of it, and
             that other may be a variant too, declared before it or after.
-        served: The settings' `[serving.variants.NAME]`: each is the backend `triton-NAME`.
     """
-    known = {**CATALOG, **registered, **{info.name: info for info in _served(served)}}
+    known = {**CATALOG, **registered}
     waiting = {
         name: table[LIKE] for name, table in tables.items() if LIKE in table and name not in known
     }
@@ -93,14 +90,6 @@ def catalog_of(
         for name in ready:
             known[name] = dataclasses.replace(known[waiting.pop(name)], name=name)
     return MappingProxyType(known)
-
-
-def _served(variants: Mapping[str, Mapping[str, Any]]) -> Iterator[BackendInfo]:
-    """Yield the backend of every variant of serving: the server's, with its fields as options."""
-    for name, fields in variants.items():
-        base = CATALOG["triton-http"]
-        options = MappingProxyType({**base.options, **fields})
-        yield dataclasses.replace(base, name=backend_of_variant(name), options=options)
 
 
 def circle_of(name: str, tables: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -7,15 +7,17 @@ at once, each with data of its own, must each get the answer to their own.
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.probes import ROUNDING
 from pytest_inferbench.handles import Similarity
+from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.partners import NoPartnerError, local_of
-from pytest_inferbench.serving.runs import Loaded, save_samples
+from pytest_inferbench.serving.runs import Loaded, shapes_of
+from pytest_inferbench.settings.budgets import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,18 +68,17 @@ class Parity:
             NotAsked: The local cell cannot run here, or there is too little data.
         """
         outputs = self.local_outputs
-        inputs = self._run.inputs
-        if len(inputs) < 2:
-            raise NotAsked("the model has one sample of data, so every client would send the same")
-        opened = self._run.opened
-        with Loaded(self._run, opened["ran"], clients) as loaded:
-            expected = save_samples(Path(str(loaded.plan.inputs)).with_name("out.npz"), outputs)
+        with Loaded(self._run, self._run.opened["ran"], clients, 2 * clients) as loaded:
+            wanted = [outputs[index] for index in loaded.sent]
+            if len(wanted) < 2:
+                raise NotAsked("the model's data has one sample of a kind: all send the same")
+            if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
+                raise NotAsked("its outputs are of another shape for each sample")
             burst = loaded.burst(
                 _SECONDS,
                 verify=True,
-                expected=expected,
-                samples=len(inputs),
-                tolerance=_tolerance(self._run.cell.precision),
+                expected=loaded.save("expected", wanted),
+                tolerance=ROUNDING[self._run.cell.precision],
             )
         return [
             f"{count} of {burst.requests} answers to {clients} clients: {reason}"
@@ -124,11 +125,38 @@ class ParityOver(Similarity):
                 for sample in self._run.inputs
             ]
 
+    def judgements(self) -> list[Judgement]:
+        """Judge the similarity as its precision's budgets ask, and that each element is right.
+
+        A cosine does not hear a scale, and the same artifact has none to excuse.
+        """
+        judged = super().judgements()
+        return judged if self.result.faults else [*judged, self._judged_error()]
+
+    def _judged_error(self) -> Judgement:
+        limit = ROUNDING[self._run.cell.precision]
+        text = f"{limit:g} of the largest value"
+        budget = Budget("parity_error", "absolute", limit, "lower", "ratio", text, "default")
+        judged = judge_absolute(budget, self.error, f"over {self._protocol}")
+        code = "IB-855" if judged.verdict is Verdict.REGRESSED else judged.code
+        return dataclasses.replace(judged, code=code)
+
+    @cached_property
+    def error(self) -> float:
+        """The largest difference of any output, as a share of its largest value."""
+        from pytest_inferbench.conformance.exam import relative_error
+
+        pairs = zip(self._parity.local_outputs, self._outputs, strict=True)
+        return max(relative_error(one[name], other[name]) for one, other in pairs for name in one)
+
     def figures(self) -> dict[str, float]:
         """The smallest cosine to the local cell's outputs."""
         if self.result.faults:
             return {}
-        return {f"parity_{self._protocol}_cosine": self.result.worst.cosine.min}
+        return {
+            f"parity_{self._protocol}_cosine": self.result.worst.cosine.min,
+            f"parity_{self._protocol}_error": self.error,
+        }
 
     def context(self) -> Mapping[str, str]:
         """Say what is compared with what."""
@@ -141,8 +169,3 @@ class ParityOver(Similarity):
     def details(self) -> dict[str, Any]:
         """The protocol."""
         return {"protocol": self._protocol}
-
-
-def _tolerance(precision: str) -> float:
-    """How far an answer may be off, as a share of the largest value: what rounding does."""
-    return ROUNDING[precision]

@@ -6,6 +6,7 @@ open. Knows neither budgets nor baselines; load itself is made by `load/`.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +19,18 @@ from pytest_inferbench.serving.split import WentBackError, split
 from pytest_inferbench.serving.statistics import Observer
 
 if TYPE_CHECKING:
+    from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.load.plan import LoadPlan
     from pytest_inferbench.load.result import LoadResult
-
-    from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.serving.split import Snapshot
     from pytest_inferbench.serving.statistics import Watched
     from pytest_inferbench.tasks.base import Sample
 
 LATENCIES = ("mean", "sd", "p50", "p90", "p95", "p99")
 """What is told of the time that clients wait."""
+
+MOST_SAMPLES = 16
+"""Different requests of a load: enough that no cache holds the answers, few enough to be held."""
 
 _NO_SUMMARIES = "it is the mean: the server offers no percentiles of its queue (summary_latencies)"
 _QUEUE_QUANTILE = 0.95
@@ -102,20 +105,33 @@ class LoadRun(Burst):
 
 
 class Loaded:
-    """A server that is open in a worker, and the load that is made on it."""
+    """A server that is open in a worker, and the load that is made on it.
 
-    def __init__(self, run: CellRun, ran: Mapping[str, Any], clients: int) -> None:
+    Attributes:
+        plan: The load.
+        sent: Which of the model's samples are sent.
+    """
+
+    def __init__(
+        self, run: CellRun, ran: Mapping[str, Any], clients: int, samples: int = MOST_SAMPLES
+    ) -> None:
         """Prepare the load.
 
         Args:
             run: The cell's run: its data are what clients send.
             ran: What the worker told when it opened the cell: where its server is.
             clients: How many ask at once.
+            samples: How many different requests they have between them, at most.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="inferbench-load-")
-        inputs = save_samples(Path(self._folder.name, "inputs.npz"), run.inputs)
-        self.plan = plan_for(ran, clients, inputs)
+        self.sent = alike(run.inputs, samples)
+        inputs = self.save("inputs", [run.inputs[index] for index in self.sent])
+        self.plan = plan_for(ran, clients, inputs).replace(samples=len(self.sent))
         self.observer = Observer(ran["addresses"], ran["model"])
+
+    def save(self, name: str, samples: Sequence[Sample]) -> Path:
+        """Write samples where the load's process finds them, as long as this is open."""
+        return save_samples(Path(self._folder.name, f"{name}.npz"), samples)
 
     def burst(self, seconds: float, warmup_s: float = 0.0, **changes: Any) -> Burst:
         """Make load for a while.
@@ -219,16 +235,26 @@ def plan_for(ran: Mapping[str, Any], clients: int, inputs: Path) -> LoadPlan:
     )
 
 
-def save_samples(path: Path, samples: Sequence[Sample]) -> Path:
-    """Write samples of one shape for a load's process, one behind the other.
+def alike(samples: Sequence[Sample], most: int) -> list[int]:
+    """Return which samples have the shapes of the first one, at most so many of them.
 
-    Those of another shape than the first one's are left out: requests of a load are alike.
+    Requests of a load are alike: those of another shape are left out.
     """
+    first = shapes_of(samples[0])
+    found = (i for i, sample in enumerate(samples) if shapes_of(sample) == first)
+    return list(itertools.islice(found, most))
+
+
+def shapes_of(sample: Sample) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array."""
+    return {name: array.shape for name, array in sample.items()}
+
+
+def save_samples(path: Path, samples: Sequence[Sample]) -> Path:
+    """Write samples of one shape for a load's process, one behind the other."""
     import numpy as np
 
-    first = {name: array.shape for name, array in samples[0].items()}
-    alike = [s for s in samples if {name: array.shape for name, array in s.items()} == first]
-    np.savez(path, **{name: np.stack([sample[name] for sample in alike]) for name in first})
+    np.savez(path, **{name: np.stack([each[name] for each in samples]) for name in samples[0]})
     return path
 
 

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from pytest_inferbench.serving.control import Control, HttpControl
-
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.serving.control import Control, HttpControl
 from pytest_inferbench.serving.exposition import Told, snapshot_of, told_of
 from pytest_inferbench.serving.split import Snapshot
 

@@ -196,6 +196,7 @@ DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
         "cold_start": {"default": "60 s"},
         "fallback_nodes": {"default": 0},
         "load_failures": {"default": 0},
+        "load_p50": {"cpu": "+25%", "default": "+10%"},
     }
 )
 """Metric -> its defaults as a user would write them: by precision, class of hardware, or all."""

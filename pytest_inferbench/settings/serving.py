@@ -1,20 +1,25 @@
-"""Checks `[serving]`: takes typed settings, notes what types cannot say. Pure."""
+"""`[serving]`: takes typed settings, notes what types cannot say; makes variants backends. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
+
 from pytest_inferbench.backends.catalog import backend_of_variant
+from pytest_inferbench.backends.registry import LIKE
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.variant import KEYS, Variant
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.names import check_name
-from pytest_inferbench.settings.schema import ServingSettings
+from pytest_inferbench.settings.schema import ServingSettings, Settings
 from pytest_inferbench.settings.spelling import dotted, unknown
 
-ELSEWHERE = ("url", "metrics_url")
-"""Keys of a variant beside those of `Variant`: a server that somebody else runs."""
+_BASE = "triton-http"
+
+OWN = ("url", "metrics_url", "model", "timeout_s", "ready_s")
+"""Keys of a variant that are the adapter's own: a server that somebody else runs, and patience."""
 
 
 def check(serving: ServingSettings, known_backends: Collection[str], problems: Problems) -> None:
@@ -33,14 +38,24 @@ def check(serving: ServingSettings, known_backends: Collection[str], problems: P
         _check_variant(key, fields, problems)
 
 
+def with_variants(settings: Settings) -> Settings:
+    """Return settings in which every variant of serving is a backend, like the server's own.
+
+    What `[backends.triton-NAME]` says beside it has the last word.
+    """
+    tables = {
+        backend: {LIKE: _BASE, **fields, **settings.backends.get(backend, {})}
+        for name, fields in settings.serving.variants.items()
+        if (backend := backend_of_variant(name))
+    }
+    return msgspec.structs.replace(settings, backends={**settings.backends, **tables})
+
+
 def _check_variant(key: str, fields: Mapping[str, Any], problems: Problems) -> None:
-    keys = (*KEYS, *ELSEWHERE)
+    keys = (*KEYS, *OWN)
     for name in fields:
         if name not in keys:
             problems.add(f"{key}.{dotted(name)}", unknown(name, "key", keys))
-    for name in ELSEWHERE:
-        if not isinstance(fields.get(name, ""), str):
-            problems.add(f"{key}.{name}", f"expected a URL, got {fields[name]!r:.60}")
     try:
         Variant.from_fields({name: value for name, value in fields.items() if name in KEYS})
     except InferbenchError as error:
