@@ -45,7 +45,7 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
     _write_means(table, reporter)
     for line in rates.lines(gate.cells, gate.ledger):
         reporter.write_line(line)
-    for each in study.studies(gate.cells, gate.ledger, gate.settings.serving.objectives):
+    for each in study.of_gate(gate):
         for line in study.lines(each):
             reporter.write_line(line)
     for line in resilience.lines(gate.cells, gate.ledger):
