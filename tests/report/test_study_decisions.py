@@ -13,20 +13,7 @@ from pytest_inferbench.serving.decision import DEFAULT, ladder_of
 from pytest_inferbench.serving.split import PARTS
 from pytest_inferbench.settings.objectives import parse_objectives
 
-CELLS = [
-    Cell(
-        id=f"net-{backend}-fp32-cpu-a-2c",
-        model="net",
-        backend=backend,
-        precision="fp32",
-        hardware="cpu-a-2c",
-        environment="default",
-        task="tensors",
-        device="cpu",
-        extra_markers=frozenset(),
-    )
-    for backend in ("triton-plain", "triton-slow")
-]
+CELLS = [Cell("net", f"triton-{name}", "fp32", "cpu-a-2c") for name in ("plain", "slow")]
 
 
 def told(p95_by_run):
@@ -36,7 +23,7 @@ def told(p95_by_run):
         "requests": 100,
         "failures": {},
         "per_s": 10.0,
-        "latency_ms": {name: 5.0 for name in ("mean", "p50", "p90", "p95", "p99", "sd")},
+        "latency_ms": dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "sd"), 5.0),
         "queue_ms": {},
         "split_ms": dict.fromkeys(PARTS, 1.0),
         "by_run": {"p95": p95_by_run},

@@ -4,16 +4,17 @@
 
 It doubles its input `x`. It prints its port, and ends with its standard input. Faults: "none";
 "yes" answers every request with 200; "crash" ends at the first request that is no JSON; "swapped"
-gives every fifth answer to another's question; "one" serves one connection at a time.
+gives every fifth answer to another's question; "one" reads one request at a time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
@@ -26,6 +27,7 @@ ABOUT = {
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 4]}],
     },
 }
+READING = threading.Lock()
 LAST = {"answers": 0, "x": np.zeros((1, 4), np.float32)}
 
 
@@ -33,6 +35,15 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
+
+    def handle_one_request(self):
+        if FAULT != "one":
+            super().handle_one_request()
+        elif self.connection.recv(1, socket.MSG_PEEK):
+            with READING:
+                super().handle_one_request()
+        else:
+            self.close_connection = True
 
     def do_GET(self):
         known = self.path in ABOUT
@@ -104,14 +115,7 @@ class Threads(ThreadingHTTPServer):
         pass
 
 
-class One(HTTPServer):
-    request_queue_size = 2048
-
-    def handle_error(self, *_):
-        pass
-
-
-server = (One if FAULT == "one" else Threads)(("127.0.0.1", 0), Handler)
+server = Threads(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdout.write(f"{server.server_port}\n")
 sys.stdout.flush()
