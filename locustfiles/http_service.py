@@ -1,7 +1,7 @@
-"""Load on a plain HTTP service: POST /infer or /embed, as docs/http-service.md has them.
+r"""Load on a plain HTTP service: POST /infer or /embed, as docs/http-service.md has them.
 
-    locust -f locustfiles/http_service.py --headless -u 16 -r 16 -t 60s \
-        --host http://localhost:8000/infer --encoding image --inputs photos/
+    locust -f locustfiles/http_service.py --headless -u 16 -r 16 -t 60s --encoding image \
+        --inputs photos --host http://localhost:8000/infer
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Load on Triton, or any server of KServe's protocol: over HTTP, gRPC, or shared memory.
+r"""Load on Triton, or any server of KServe's protocol: over HTTP, gRPC, or shared memory.
 
-    locust -f locustfiles/triton.py --headless -u 16 -r 16 -t 60s \
-        --host grpc://localhost:8001 --model detector
+    locust -f locustfiles/triton.py --headless -u 16 -r 16 -t 60s --model detector \
+        --host grpc://localhost:8001
 
 docs/load.md says what every option does.
 """

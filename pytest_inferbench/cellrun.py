@@ -222,6 +222,10 @@ class CellRun:
         fixed = self.info.options_on(self.cell.device)
         if self.info.source != "onnx":  # such a file or service may not know its own names
             fixed["signature"] = self.task.facts.signature()
+        if self.info.served:
+            from pytest_inferbench.serving.provide import server_options
+
+            fixed |= server_options(self.gate, self.cell, {**fixed, **users})
         return {
             "backend_module": self.info.adapter,
             "artifact": self.artifact.path,

@@ -42,6 +42,7 @@ _OPTIONS_IN_PLAY = (
     "inferbench_raw",
     "inferbench_against",
     "inferbench_against_model",
+    "inferbench_triton_url",
 )
 
 

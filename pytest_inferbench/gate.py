@@ -27,6 +27,7 @@ from pytest_inferbench.named.resolve import why_absent
 from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
+from pytest_inferbench.serving.variants import with_servers
 from pytest_inferbench.settings.metrics import UNDER_LOAD
 from pytest_inferbench.settings.serving import with_variants
 
@@ -79,7 +80,8 @@ class Gate:
         """
         settings = with_against(with_variants(settings), options)
         check_against(settings, options)
-        self.catalog = catalog_of(registered or {}, settings.backends)
+        catalog = catalog_of(registered or {}, settings.backends)
+        self.catalog = with_servers(catalog, settings.backends, options.triton_url)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -228,7 +230,7 @@ class Gate:
     @property
     def markers(self) -> frozenset[str]:
         """Every marker that may be selected by, cells that were not asked for included."""
-        known = {"ort", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
+        known = {"ort", "triton", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
         known |= {marker for info in self.catalog.values() for marker in info.markers}
         return frozenset(known | {marker for cell in self.cells for marker in cell.markers})
 
@@ -295,6 +297,7 @@ class Gate:
             if (info := self.catalog[name]).source == "onnx"
             and info.runs
             and info.devices[0] != "remote"
+            and not info.served  # its operators are those of the runtime in it
             and "fp32" in info.precisions
         ]
         return self.matrix_of(MODEL, takes_onnx, ["fp32"])

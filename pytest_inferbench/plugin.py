@@ -91,6 +91,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare it with the same cell of an older file of the model, likewise",
     )
     group.addoption(
+        "--inferbench-triton-url",
+        metavar="URL",
+        help="ask this Triton server, grpc://host:8001 or http://host:8000, instead of starting one"
+        " a cell; it serves the models already, by the names that the settings give them",
+    )
+    group.addoption(
         "--inferbench-in-process",
         action="store_true",
         help="run backends in the pytest process, for a debugger; nothing is isolated then",

@@ -91,7 +91,11 @@ def environment_of(run: CellRun, seen: Seen) -> dict[str, str]:
         **run.gate.environments[run.cell.environment].facts,
         **seen.versions,
         **({"pinned to CPUs": seen.pinned} if seen.pinned else {}),
-        **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
+        **{
+            f"option {name}": str(value)
+            for name, value in sorted(run.open_fields()["options"].items())
+            if name != "installation"  # where this host has its server
+        },
     }
 
 

@@ -22,10 +22,12 @@ from pytest_inferbench.backends.triton_memory import Calls, MemoryCalls
 from pytest_inferbench.backends.triton_options import TritonOptions, read_options
 from pytest_inferbench.backends.triton_tensors import to_tensors
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.serving.command import order_for
 from pytest_inferbench.serving.datatypes import specs_of
 from pytest_inferbench.serving.onnx_signature import read_onnx
+from pytest_inferbench.serving.process import own_prefix
 from pytest_inferbench.serving.repository import Served, signature_from, write_repository
-from pytest_inferbench.serving.server import Order, Server, connect, facts_of, start
+from pytest_inferbench.serving.server import Server, connect, facts_of, start
 from pytest_inferbench.serving.times import server_times
 from pytest_inferbench.serving.variant import OVER_GRPC
 
@@ -40,7 +42,7 @@ class Triton(Backend):
     def _open(self, artifact: str, options: Mapping[str, Any], precision: str) -> _SIGNATURE:  # noqa: ARG002 - what a file computes in is in the file
         self._options = chosen = read_options(options)
         self._timings = Timings()
-        self._folder = Path(tempfile.mkdtemp(prefix="inferbench-models-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{own_prefix()}models-"))
         self._server: Server | None = None
         self._calls: Calls | MemoryCalls | None = None
         try:
@@ -61,13 +63,7 @@ class Triton(Backend):
         assert chosen.installation is not None  # `read_options` refuses it otherwise
         signature = signature_from(chosen.signature) if chosen.signature else None
         served = write_repository(self._folder, chosen.model, artifact, chosen.variant, signature)
-        order = Order(
-            self._folder,
-            served.models,
-            gpu=chosen.variant.device == "gpu",
-            cache_mib=chosen.variant.response_cache_mib if chosen.variant.response_cache else 0,
-            ready_s=chosen.ready_s,
-        )
+        order = order_for(self._folder, served.models, chosen.variant, chosen.ready_s)
         self._server = start(chosen.installation, order)
         return served
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_inferbench.backends.contract import unknown_option
 from pytest_inferbench.errors import InferbenchError
-from pytest_inferbench.serving.server import READY_S, Installation
+from pytest_inferbench.serving.command import READY_S, Installation
 from pytest_inferbench.serving.variant import KEYS, OVER_GRPC, Variant
 
 DEFAULT_NAME = "model"

@@ -78,7 +78,8 @@ def _as_rate(judged: Judgement, budget: Budget) -> Judgement:
 
 
 def _turned(change: float) -> float:
-    return 1 / (1 + change) - 1
+    # no time at all, as an interval without a bound has it, is no end of a rate
+    return math.inf if change <= -1 else 1 / (1 + change) - 1
 
 
 def _inverse(value: float) -> float:

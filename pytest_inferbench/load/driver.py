@@ -1,4 +1,4 @@
-"""What the locust files share: takes Locust's events, gives users their work and a verdict at the end.
+"""What the locust files share: takes Locust's events, gives users work and a verdict at the end.
 
 One `Driver` lives in each process. Where Locust is distributed, the master's begins and ends each
 stretch by message and puts the parts together; latencies are counted where they were measured.
@@ -42,6 +42,8 @@ class Driver:
         self.service: Service = service
         self.results: list[LoadResult] = []
         self.faults: list[str] = []
+        self.rate_share = 1.0
+        """The part of the planned rate that is due in the stretches to come."""
         self._session: Session | None = None
         self._lock = RLock()
         self._stretch: Stretch | None = None
@@ -90,20 +92,15 @@ class Driver:
         """How long the stretch has counted."""
         return self._stretch.measured_s if self._stretch is not None else 0.0
 
-    def begin(self, clients: int, rate_share: float = 1.0) -> None:
-        """Begin a stretch in every process; one that is open ends.
-
-        Args:
-            clients: How many users there are in all.
-            rate_share: The part of the planned rate that is due in it.
-        """
+    def begin(self, clients: int) -> None:
+        """Begin a stretch in every process, with so many users in all; one that is open ends."""
         self.end()
         try:
             plan = self.plan
         except InferbenchError as error:
             self.fail(str(error))
             return
-        rate = None if plan.rate_per_s is None else plan.rate_per_s * rate_share
+        rate = None if plan.rate_per_s is None else plan.rate_per_s * self.rate_share
         self._stretch = Stretch(clients, plan.warmup_s)
         runner = self.environment.runner
         if not isinstance(runner, MasterRunner):

@@ -8,6 +8,7 @@ grpcio's own client, which also polls beside gevent's loop and hangs an exit whe
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 from collections.abc import Iterator
@@ -25,10 +26,24 @@ _WIDEST = 2**31 - 1
 _LAST_STREAM = 2**31 - 1
 _REFILL = 2**29
 _CODES = (
-    "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS "
-    "PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED "
-    "INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
-).split()
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
 
 
 class Call:
@@ -131,10 +146,13 @@ class GrpcConnection:
             return
         wire.sendall(framed[: call.first_data])
         places = [*call.places[1:], len(framed) + 5]
-        for at, following in zip(places, places[1:], strict=False):
+        for at, following in itertools.pairwise(places):
             frame = framed[at - 5 : following - 5]
             while min(self._window, self._stream_window) < len(frame) - 9:
-                self._control(wire, *self._frame(wire))
+                kind, flags, stream_of, body = self._frame(wire)
+                if stream_of == self._stream and kind in (_HEADERS, _DATA):
+                    raise RequestError("refused before all of it was sent", lost=True)
+                self._control(wire, kind, flags, stream_of, body)
             self._window -= len(frame) - 9
             self._stream_window -= len(frame) - 9
             wire.sendall(frame)

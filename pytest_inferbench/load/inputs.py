@@ -1,7 +1,7 @@
 """What clients send: takes a model's inputs and a plan, gives samples of arrays.
 
-Drawn inputs depend on nothing but the seed. A file holds an array for each input: of the model's own
-rank, with samples along its free first dimension, or with one more dimension in front.
+Drawn inputs depend on nothing but the seed. A file holds an array for each input: of the model's
+own rank, with samples along its free first dimension, or with one more dimension in front.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def expected_from(path: Path, specs: Sequence[TensorSpec], batch: int) -> list[S
 
 
 def unlike(answer: Mapping[str, Array], expected: Mapping[str, Array], tolerance: float) -> str:
-    """Return how an answer differs from the expected one, in a few words; nothing if it does not."""
+    """Return how an answer differs from the expected one, in a few words; "" if it does not."""
     import numpy as np
 
     for name, wanted in expected.items():

@@ -6,7 +6,7 @@ tritonclient's own classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_inferbench.load.protobuf import chunk, fields, integers, number, packed, text
@@ -68,8 +68,12 @@ def infer(
     return bytes(message + raws)
 
 
-def answer(message: bytes) -> dict[str, Array]:
-    """Read the outputs of a ModelInferResponse; those in shared memory are left out.
+def answer(message: bytes, elsewhere: Collection[str] = ()) -> dict[str, Array]:
+    """Read the outputs of a ModelInferResponse.
+
+    Args:
+        message: The message.
+        elsewhere: Outputs that lie in shared memory: they are left out.
 
     Raises:
         ValueError: It is nothing of the kind.
@@ -77,16 +81,16 @@ def answer(message: bytes) -> dict[str, Array]:
     specs, raws = [], []
     for field, value in fields(message):
         if field == 5 and isinstance(value, memoryview):
-            specs.append(_output(value))
+            specs.append(_spec(value))
         elif field == 6 and isinstance(value, memoryview):
             raws.append(value)
-    here = [spec for spec, elsewhere in specs if not elsewhere]
-    # Triton gives an empty chunk for what is in shared memory; other servers give none.
-    if len(raws) == len(specs):
-        raws = [raw for raw, (_, elsewhere) in zip(raws, specs, strict=True) if not elsewhere]
+    # A server may give an empty chunk for what is in shared memory, or none.
+    if len(raws) < len(specs):
+        specs = [spec for spec in specs if spec.name not in elsewhere]
     return {
         spec.name: from_raw(raw, spec.datatype, spec.shape)
-        for spec, raw in zip(here, raws, strict=True)
+        for spec, raw in zip(specs, raws, strict=True)
+        if spec.name not in elsewhere
     }
 
 
@@ -111,18 +115,6 @@ def _spec(message: memoryview) -> TensorSpec:
         elif field == 3:
             shape += integers(value)
     return TensorSpec(name, datatype, tuple(shape))
-
-
-def _output(message: memoryview) -> tuple[TensorSpec, bool]:
-    parameters = [value for field, value in fields(message) if field == 4]
-    elsewhere = any(
-        text(value) == "shared_memory_region"
-        for each in parameters
-        if isinstance(each, memoryview)
-        for field, value in fields(each)
-        if field == 1
-    )
-    return _spec(message), elsewhere
 
 
 def _in_region(field: int, place: Place) -> bytes:

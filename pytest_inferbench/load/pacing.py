@@ -1,7 +1,7 @@
 """Waiting until a moment, to the tenth of a millisecond: for an open loop under gevent.
 
-gevent's own timers are rounded up to whole milliseconds, which an open loop would report as latency.
-A timer of the kernel, watched as a file, is not; where there is none gevent's timers must do.
+gevent's own timers are rounded up to whole milliseconds, which an open loop would report as
+latency. A timer of the kernel, watched as a file, is not; where there is none they must do.
 """
 
 from __future__ import annotations

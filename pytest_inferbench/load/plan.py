@@ -1,7 +1,7 @@
 """What load is to be made: takes fields or an option's texts, gives one checked `LoadPlan`. Pure.
 
-A plan is all that a process needs to make its part of the load; it travels as the options of a locust
-file, so what pytest runs can be run by hand.
+A plan is all that a process needs to make its part of the load; it travels as the options of a
+locust file, so what pytest runs can be run by hand.
 """
 
 from __future__ import annotations

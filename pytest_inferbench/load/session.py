@@ -1,7 +1,7 @@
 """One process's part of the load: takes a plan, lets users ask, gives what came of each stretch.
 
-Users are greenlets; all of them share one `Tally`, which is exchanged when a stretch begins or ends,
-so that the loops pay nothing for it. Knows neither Locust nor other processes.
+Users are greenlets; all of them share one `Tally`, which is exchanged when a stretch begins or
+ends, so that the loops pay nothing for it. Knows neither Locust nor other processes.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Session:
         self,
         plan: LoadPlan,
         clients: int,
-        report: Callable[[list[int], int], None] = lambda latencies, received: None,
-        report_failure: Callable[[str], None] = lambda reason: None,
+        report: Callable[[list[int], int], None],
+        report_failure: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self._target = target_of(plan, clients)

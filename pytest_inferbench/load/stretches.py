@@ -1,5 +1,6 @@
-"""A stretch of load as the one who conducts it sees it: who takes part, and what they told. Pure but
-for the clock.
+"""A stretch of load as its conductor sees it: who takes part, and what they told.
+
+Knows the clock, and no messages.
 """
 
 from __future__ import annotations

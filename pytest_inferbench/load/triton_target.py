@@ -1,11 +1,12 @@
-"""Triton, or any server of KServe's protocol, as a target: HTTP or gRPC, tensors in the request or
-in shared memory. Takes a plan, gives clients.
+"""Triton, or any server of KServe's protocol, as a target: takes a plan, gives clients.
+
+HTTP or gRPC, tensors in the request or in system shared memory.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_inferbench.errors import InferbenchError
@@ -63,7 +64,9 @@ class _Http:
     def unregister(self, region: str) -> None:
         self._control("POST", _region_path(region, "unregister"))
 
-    answer = staticmethod(lambda reply: kserve_http.answer(reply.head, reply.body))
+    def answer(self, reply: Reply, elsewhere: Collection[str] = ()) -> Sample:
+        outputs = kserve_http.answer(reply.head, reply.body)
+        return {name: array for name, array in outputs.items() if name not in elsewhere}
 
     def _control(self, method: str, path: str, body: bytes = b"") -> bytes:
         return self.send(kserve_http.request(method, self._address.authority, path, {}, body)).body
@@ -98,7 +101,8 @@ class _Grpc:
         message = kserve_grpc.unregister(region)
         self.send(self._call("SystemSharedMemoryUnregister", message))
 
-    answer = staticmethod(lambda reply: kserve_grpc.answer(reply.body))
+    def answer(self, reply: Reply, elsewhere: Collection[str] = ()) -> Sample:
+        return kserve_grpc.answer(reply.body, elsewhere)
 
     def _call(self, method: str, message: bytes) -> Call:
         return Call(self._address, f"{kserve_grpc.SERVICE}/{method}", message)
@@ -173,7 +177,10 @@ class TritonTarget:
         return _Grpc(self._plan) if address_of(self._plan.url).grpc else _Http(self._plan)
 
     def _answers(self) -> Sequence[Sample]:
-        """Ask once, so that a plan that cannot work fails here; for each sample if it is checked."""
+        """Ask once, so that a plan that cannot work fails here; for each sample if it is checked.
+
+        A file says what is expected, where there is one.
+        """
         plan = self._plan
         if plan.expected is not None:
             expected = expected_from(plan.expected, self.spec.outputs, plan.batch)
@@ -189,8 +196,7 @@ class TritonTarget:
 
     def _ask(self, sample: int) -> Sample:
         prepared = self._link.prepared(self.spec, self._samples[sample], None)
-        answer: Sample = self._link.answer(self._link.send(prepared))  # type: ignore[arg-type]
-        return answer
+        return self._link.answer(self._link.send(prepared))  # type: ignore[arg-type]
 
     def _shared_inputs(self) -> list[dict[str, Place]]:
         """Put every sample into one region, and return where each lies."""
@@ -263,7 +269,7 @@ class TritonClient:
             RequestError: It is another.
         """
         try:
-            answer = self._link.answer(reply)
+            answer = self._link.answer(reply, self._outputs)
             for name, place in self._outputs.items():
                 assert self._region is not None
                 raw = self._region.read(place.offset, place.size)

@@ -41,6 +41,7 @@ _RUNTIMES: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 _IMPORTS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 _LEAST = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21", "openvino": "2025.0"}
+_BATCHING = Path(__file__).parent / "backends" / "batching.py"
 _INSTALL_S, _ASK_S = 1800.0, 60.0
 
 Say = Callable[[str], None]
@@ -155,7 +156,12 @@ class Installer:
         )
         home = server.folder / "pytriton" / "tritonserver"
         backends = self._entry(
-            ("backends", WHEEL_VERSION, python.version, _hash_of(own_backends())),
+            (
+                "backends",
+                WHEEL_VERSION,
+                python.version,
+                _hash_of({**own_backends(), "batching": _BATCHING}),
+            ),
             lambda folder: self._put_backends(folder, home),
         )
         return Installation(
@@ -210,6 +216,7 @@ class Installer:
         for name, file in own_backends().items():
             (folder / name).mkdir()
             shutil.copy2(file, folder / name / "model.py")
+            shutil.copy2(_BATCHING, folder / name)
         return {"backends": sorted(each.name for each in folder.iterdir())}
 
 

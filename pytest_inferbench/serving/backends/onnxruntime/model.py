@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
+from batching import grouped, split  # type: ignore[import-not-found]
 
 _PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
 _MODES = {"0": ort.ExecutionMode.ORT_SEQUENTIAL, "1": ort.ExecutionMode.ORT_PARALLEL}
@@ -114,24 +115,6 @@ class TritonPythonModel:
                 if name in wanted
             ]
         )
-
-
-def grouped(inputs: Sequence[Tensors]) -> list[list[int]]:
-    """Return which requests can be joined: those that differ in their first dimension alone."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for index, tensors in enumerate(inputs):
-        kind = tuple((name, a.dtype.str, a.shape[1:]) for name, a in sorted(tensors.items()))
-        groups.setdefault(kind, []).append(index)
-    return list(groups.values())
-
-
-def split(outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
-    """Return each request's rows of every output."""
-    ends = np.cumsum(rows)
-    return [
-        {name: array[end - count : end] for name, array in outputs.items()}
-        for end, count in zip(ends, rows, strict=True)
-    ]
 
 
 def as_sent(array: Any) -> Any:
