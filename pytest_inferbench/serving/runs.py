@@ -189,7 +189,7 @@ def load_once(run: CellRun, open_fields: dict[str, Any], clients: int) -> LoadRu
         with Loaded(run, opened["ran"], clients) as loaded:
             probes_ms = [probe_ms()]
             cpu = CpuWatch()  # server and clients are below this process, and no strangers
-            worker.call("guard", {"begin": True, "ours": pids_of(opened["ran"])})
+            worker.call("guard", {"begin": True})
             burst = loaded.burst(serving.run_s, serving.warmup_s)
             guarded = worker.call("guard", {"begin": False}).fields
             shares = cpu.shares()
@@ -256,14 +256,6 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> Path:
 
     np.savez(path, **{name: np.stack([each[name] for each in samples]) for name in samples[0]})
     return path
-
-
-def pids_of(ran: Mapping[str, Any]) -> list[int]:
-    """Return the server's processes, its stubs included: on a GPU they are no strangers."""
-    from pytest_inferbench.worker.supervisor import descendants
-
-    pid = ran.get("pid")
-    return [pid, *descendants(pid)] if pid else []
 
 
 def _burst(result: LoadResult, served: Snapshot, seen: Watched) -> Burst:
