@@ -19,6 +19,8 @@ from pytest_inferbench.serving.command import HOST, READY_S, Installation, Order
 from pytest_inferbench.serving.control import Control, HttpControl
 from pytest_inferbench.serving.process import Process, own_prefix
 
+__all__ = ["Installation", "Order", "Process", "Server", "connect", "facts_of", "start"]
+
 _PORT_TRIES = 5
 _POLL_S = 0.02
 _TAKEN = ("Address already in use", "Socket '", "failed to start", "port is already")
