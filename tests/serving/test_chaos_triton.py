@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("hypothesis")
 pytest.importorskip("tritonclient", reason="pip install 'pytest-inferbench[triton]'")
 
-from pytest_inferbench.artifacts.cache import ArtifactCache, default_root
 from pytest_inferbench.conformance.contract import NotAsked
-from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.chaos.attack import malformed_requests
 from pytest_inferbench.serving.chaos.crowd import crowd
 from pytest_inferbench.serving.chaos.giants import giants
@@ -25,8 +23,6 @@ from pytest_inferbench.serving.chaos.restart import server_killed
 from pytest_inferbench.serving.chaos.slow import slow_clients
 from pytest_inferbench.serving.chaos.stage import Staging, staged
 from pytest_inferbench.serving.chaos.stub import STAYS_READY, stub_killed
-from pytest_inferbench.serving.install import installation_for
-from pytest_inferbench.serving.variant import Variant
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,28 +31,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory):
+def staging(installation, net):
     """A small model, and what serves it; nothing of a server is left when the tests are over."""
     before = set(Path("/dev/shm").iterdir())
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
     rng = np.random.default_rng(0)
-    weights = numpy_helper.from_array(rng.standard_normal((16, 4)).astype(np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
-        [weights],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=opset), path)
-    try:
-        cache = ArtifactCache(default_root())
-        installation = installation_for(Variant(), cache, lambda _: None)
-    except InferbenchError as error:
-        pytest.skip(f"no Triton can be had here: {error.message}")
-    inputs = [{"x": rng.standard_normal((1, 16)).astype(np.float32)} for _ in range(4)]
-    yield Staging(inputs, 1e-4, installation, path, Variant())
+    inputs = [{"x": rng.standard_normal((1, 8)).astype(np.float32)} for _ in range(4)]
+    yield Staging(inputs, 1e-4, installation, net)
     left = [each.name for each in Path("/dev/shm").iterdir() if each not in before]
     assert not [name for name in left if "inferbench" in name]
 
@@ -120,8 +100,6 @@ def test_a_full_queue_refuses_with_503_and_answers_the_rest_rightly(staging):
 
 
 def test_what_cannot_be_batched_has_no_such_queue(staging, tmp_path):
-    import dataclasses
-
     path = tmp_path / "fixed.onnx"
     model = onnx.load(staging.artifact)
     for value in (*model.graph.input, *model.graph.output):

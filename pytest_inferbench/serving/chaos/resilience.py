@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.probes import ROUNDING
@@ -16,6 +16,7 @@ from pytest_inferbench.serving.chaos.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.serving.chaos.stage import Staging
@@ -89,29 +90,19 @@ def staging_of(run: CellRun) -> Staging:
         NotAsked: The cell's server is reached by gRPC alone, or all of its data are the same.
         InferbenchError: There is no server on this host, and none can be installed.
     """
+    from pytest_inferbench.backends.triton_options import read_options
     from pytest_inferbench.serving.chaos.stage import Staging
-    from pytest_inferbench.serving.install import installation_for
-    from pytest_inferbench.serving.server import Installation
-    from pytest_inferbench.serving.variant import KEYS, Variant
 
     fields = run.open_fields()
-    options: Mapping[str, Any] = fields["options"]
+    chosen = read_options(fields["options"])
     inputs = different(run.inputs)
     tolerance = ROUNDING[run.cell.precision]
-    if url := options.get("url"):
-        if not str(url).startswith("http"):
-            raise NotAsked("the server is reached by gRPC alone: its HTTP is what is asked")
-        name = str(options.get("model") or run.cell.model)
-        return Staging(inputs, tolerance, url=str(url), model=name)
-    variant = Variant.from_fields({key: options[key] for key in KEYS if key in options})
-    facts = run.gate.environments[run.cell.environment.name]
-    given = options.get("installation")
-    installation = (
-        Installation.from_fields(given)
-        if given
-        else installation_for(variant, run.gate.cache, run.gate.say, facts.distributions)
-    )
-    return Staging(inputs, tolerance, installation, Path(fields["artifact"]), variant)
+    if not chosen.url:
+        path = Path(fields["artifact"])
+        return Staging(inputs, tolerance, chosen.installation, path, chosen.variant)
+    if not chosen.url.startswith("http"):
+        raise NotAsked("the server is reached by gRPC alone: its HTTP is what is asked")
+    return Staging(inputs, tolerance, url=chosen.url, model=chosen.model)
 
 
 def different(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
