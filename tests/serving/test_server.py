@@ -120,7 +120,9 @@ def test_a_stub_that_dies_is_noticed_and_mended(installation, repository):
 def test_a_server_that_was_killed_is_said(installation, repository):
     with (
         pytest.raises(InferbenchError) as caught,
-        start(installation, Order(repository, ["net"])) as server,
+        start(  # noqa: PT012
+            installation, Order(repository, ["net"])
+        ) as server,
     ):
         os.kill(server.pid, signal.SIGKILL)
         assert wait_until(lambda: server.process.has_ended())
