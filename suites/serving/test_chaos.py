@@ -25,7 +25,6 @@ def test_malformed_requests_are_refused(resilience, withstood):
 
 
 def test_giants_are_refused(resilience, withstood):
-    pytest.importorskip("hypothesis", reason="pip install 'pytest-inferbench[conformance]'")
     withstood(resilience.giants)
 
 

@@ -11,9 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as hypothesis_settings
-
 from pytest_inferbench.serving.chaos.asking import Asker
 from pytest_inferbench.serving.chaos.malformed import REFUSALS, WAYS, Good, Malformed
 from pytest_inferbench.serving.chaos.seen import Seen
@@ -40,6 +37,9 @@ class _Tally:
 
 def malformed_requests(staging: Staging, each_way: int = EACH_WAY) -> Seen:
     """Send so many malformed requests of every way, and good ones between them."""
+    from hypothesis import HealthCheck, Phase, given
+    from hypothesis import settings as hypothesis_settings
+
     tally = _Tally()
     with staged(staging) as stage, stage.asker() as asker:
         good = Good(asker.path, asker.bodies[0])

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.serving.chaos.asking import Body
 from pytest_inferbench.serving.chaos.wire import request_of
+
+if TYPE_CHECKING:
+    from hypothesis import strategies as st
 
 REFUSALS = frozenset({400, 404, 405, 406, 408, 411, 412, 413, 414, 415, 417, 422, 431, 501, 505})
 """What a client is told whose request is wrong: 4xx, or that this is nothing the server does."""
@@ -68,6 +69,8 @@ class Malformed:
 
 def malformed(good: Good) -> st.SearchStrategy[Malformed]:
     """Return a strategy that draws from every way, each as often as any other."""
+    from hypothesis import strategies as st
+
     return st.one_of(*(way(good) for way in WAYS.values()))
 
 
@@ -78,6 +81,8 @@ def _with_fields(good: Good, fields: Any, way: str) -> Malformed:
 
 def not_json(good: Good) -> st.SearchStrategy[Malformed]:
     """Texts and bytes that are no JSON: drawn ones, and the good one cut short."""
+    from hypothesis import strategies as st
+
     header = good.body.header
 
     def made(content: bytes) -> Malformed:
@@ -97,26 +102,30 @@ def _is_no_json(content: bytes) -> bool:
     return False
 
 
-_JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.text(max_size=8)
-)
+def _junk() -> st.SearchStrategy[Any]:
+    """Return a strategy for values that stand for no key."""
+    from hypothesis import strategies as st
+
+    numbers = st.integers(-5, 5) | st.floats(allow_nan=False)
+    return st.none() | st.booleans() | numbers | st.text(max_size=8)
 
 
 def structure(good: Good) -> st.SearchStrategy[Malformed]:
     """JSON of another structure: keys gone, or of another type."""
+    from hypothesis import strategies as st
 
     @st.composite
     def draw_one(draw: st.DrawFn) -> Malformed:
         fields = good.fields
         key = draw(st.sampled_from(["inputs", "name", "datatype", "shape", "all"]))
         if key == "all":
-            whole = draw(_JUNK | st.lists(_JUNK, max_size=3))
+            whole = draw(_junk() | st.lists(_junk(), max_size=3))
             return _with_fields(good, whole, "JSON that is no object")
         holder = fields if key == "inputs" else draw(st.sampled_from(fields["inputs"]))
         if draw(st.booleans()):
             del holder[key]
             return _with_fields(good, fields, f"{key} is missing")
-        wrong = _JUNK.filter(lambda value: not isinstance(value, str)) if key != "shape" else _JUNK
+        wrong = _junk().filter(lambda value: key == "shape" or not isinstance(value, str))
         holder[key] = draw(wrong)
         return _with_fields(good, fields, f"{key} is of another type")
 
@@ -125,6 +134,8 @@ def structure(good: Good) -> st.SearchStrategy[Malformed]:
 
 def names(good: Good) -> st.SearchStrategy[Malformed]:
     """Inputs, outputs and models that there are not."""
+    from hypothesis import strategies as st
+
     known = {each["name"] for each in (*good.fields["inputs"], *good.fields["outputs"])}
     strange = st.text(max_size=200).filter(lambda name: name not in known)
     in_path = st.from_regex(r"\A[A-Za-z0-9_.%-]{1,40}\Z").map(lambda name: f"no-{name}")
@@ -154,6 +165,7 @@ def names(good: Good) -> st.SearchStrategy[Malformed]:
 
 def dtypes(good: Good) -> st.SearchStrategy[Malformed]:
     """Types that are not the model's, or none at all."""
+    from hypothesis import strategies as st
 
     @st.composite
     def draw_one(draw: st.DrawFn) -> Malformed:
@@ -171,6 +183,8 @@ def dtypes(good: Good) -> st.SearchStrategy[Malformed]:
 
 def shapes(good: Good) -> st.SearchStrategy[Malformed]:
     """Shapes that do not hold the tensor's elements: of other sizes, ranks, signs, and huge."""
+    from hypothesis import strategies as st
+
     size = st.integers(-3, 300) | st.sampled_from(_HUGE) | st.sampled_from([2**63, 10**30])
 
     @st.composite
@@ -195,6 +209,7 @@ def _product(shape: list[int]) -> int:
 
 def sizes(good: Good) -> st.SearchStrategy[Malformed]:
     """Lengths inside the request that are not the tensors': short, long, negative, huge, text."""
+    from hypothesis import strategies as st
 
     @st.composite
     def draw_one(draw: st.DrawFn) -> Malformed:
@@ -212,6 +227,8 @@ def sizes(good: Good) -> st.SearchStrategy[Malformed]:
 
 def header_lengths(good: Good) -> st.SearchStrategy[Malformed]:
     """A length of the JSON that is not its length."""
+    from hypothesis import strategies as st
+
     body = good.body
     right = len(body.header)
     numbers = st.integers(0, right - 1) | st.integers(len(body.content) + 1, 2**63)
@@ -227,6 +244,8 @@ def header_lengths(good: Good) -> st.SearchStrategy[Malformed]:
 
 def content_lengths(good: Good) -> st.SearchStrategy[Malformed]:
     """A length of the body that is not its length; the client says that nothing follows."""
+    from hypothesis import strategies as st
+
     body = good.body
     whole = len(body.content)
     longer = st.integers(whole + 1, whole + 4096) | st.sampled_from(_HUGE) | st.just(10**12)
@@ -243,6 +262,8 @@ def content_lengths(good: Good) -> st.SearchStrategy[Malformed]:
 
 def methods(good: Good) -> st.SearchStrategy[Malformed]:
     """Methods that inference does not have, and paths that nothing is at."""
+    from hypothesis import strategies as st
+
     body = good.body
     method = st.sampled_from(["GET", "PUT", "DELETE", "PATCH", "TRACE", "BREW", "HEAD", "OPTIONS"])
     path = st.from_regex(r"\A/[A-Za-z0-9_.%/-]{1,60}\Z").filter(lambda p: not p.startswith("/v2"))
@@ -264,6 +285,8 @@ def methods(good: Good) -> st.SearchStrategy[Malformed]:
 
 def headers(good: Good) -> st.SearchStrategy[Malformed]:
     """Bytes that are no HTTP: request lines, headers without names, headers without end."""
+    from hypothesis import strategies as st
+
     rest = request_of(good.path, good.body.content, good.body.headers).partition(b"\r\n")[2]
     line = st.binary(min_size=1, max_size=80).filter(lambda b: b"\n" not in b and b"\r" not in b)
     words = line.map(lambda drawn: drawn.replace(b" ", b"_") + b"\r\n" + rest)
@@ -282,6 +305,7 @@ def headers(good: Good) -> st.SearchStrategy[Malformed]:
 
 def large_headers(good: Good) -> st.SearchStrategy[Malformed]:
     """Headers that never end: one of 128 KiB, or thousands; no inference follows them."""
+    from hypothesis import strategies as st
 
     def made(length: int, count: int) -> Malformed:
         more = {f"X-{number}": "a" * length for number in range(count)}
@@ -295,6 +319,7 @@ def large_headers(good: Good) -> st.SearchStrategy[Malformed]:
 
 def memories(good: Good) -> st.SearchStrategy[Malformed]:
     """Tensors in shared memory that nobody registered, with offsets of any size."""
+    from hypothesis import strategies as st
 
     @st.composite
     def draw_one(draw: st.DrawFn) -> Malformed:
