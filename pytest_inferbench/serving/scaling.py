@@ -154,5 +154,5 @@ def _scaled(points: Sequence[Point], fewest: Scaled | None, price: Price | None)
         peak_p95_ms=best.tail_ms,
         saturation=saturation(points),
         efficiency=peak / ideal,
-        cost_per_million=price and cost_per_million(peak, price.per_hour(units)),
+        cost_per_million=cost_per_million(peak, price.per_hour(units)) if price else None,
     )

@@ -223,8 +223,8 @@ class Asker:
                 return f"{name} is missing"
             if have.shape != want.shape:
                 return f"{name} has shape {list(have.shape)}, not {list(want.shape)}"
-            if (error := relative_error(want, have)) > self._tolerance:
-                return f"{name} {off_by(error)}" + self._whose(number, outputs)
+            if (off := relative_error(want, have)) > self._tolerance:
+                return f"{name} {off_by(off)}" + self._whose(number, outputs)
         return ""
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ class Asker:
             self._connection = http.client.HTTPConnection(self.address, timeout=self.timeout_s)
         self._connection.request("POST", self.path, body.content, body.headers)
         answer = self._connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+        return answer.status, dict(answer.headers.items()), answer.read()
 
     def _whose(self, number: int, outputs: Tensors) -> str:
         """Say so where an answer is that of another request."""

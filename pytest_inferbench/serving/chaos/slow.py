@@ -85,9 +85,9 @@ def _unanswered(finished: Sequence[tuple[str, str]]) -> tuple[list[str], list[st
     """Return faults, and what is known, of clients who sent all in the end, by what was slow."""
     faults, known = [], []
     by_part: dict[str, list[str]] = {}
-    for part, told in finished:
-        if told:
-            by_part.setdefault(part, []).append(told)
+    for part, wrong in finished:
+        if wrong:
+            by_part.setdefault(part, []).append(wrong)
     for part, told in by_part.items():
         if part == FIRST_LINE and set(told) == {"status 404"}:
             known.append(PIECES.format(len(told)))
