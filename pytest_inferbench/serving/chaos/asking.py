@@ -214,7 +214,8 @@ class Asker:
     def check(self, number: int, headers: Mapping[str, str], content: bytes) -> str:
         """Return how an answer differs from the right one; empty if it does not."""
         try:
-            outputs = read_answer(content, int(headers.get(_HEADER_LENGTH, "")))
+            told = {name.lower(): value for name, value in headers.items()}
+            outputs = read_answer(content, int(told.get(_HEADER_LENGTH.lower(), "")))
         except (ValueError, KeyError, TypeError) as error:
             return f"it cannot be read: {type(error).__name__}: {error}"
         for name, want in self.examples[number].outputs.items():
