@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,14 @@ CONNECTIONS = 1000
 _AT_ONCE = 32
 _SPARE = 300
 _PATIENCE_S = 60.0
+_ASKING_S = 30.0
 
 
 def crowd(staging: Staging) -> Seen:
-    """Open 1,000 connections, keep all of them, and ask on each."""
+    """Open 1,000 connections, keep all of them, and ask on each, or on as many as there is time for.
+
+    Those that are asked are spread evenly over all of them.
+    """
     _allow_files(CONNECTIONS + _SPARE)
     with staged(staging) as stage, ExitStack() as open_ones:
         first = stage.asker(_PATIENCE_S)
@@ -26,8 +31,9 @@ def crowd(staging: Staging) -> Seen:
         started_s = time.monotonic()
         refused = [said for asker in askers if (said := asker.connect())]
         connected_s = time.monotonic() - started_s
+        asked = askers[:: math.ceil(CONNECTIONS * stage.calm_s / _ASKING_S)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            replies = list(pool.map(lambda pair: pair[1].ask(pair[0]), enumerate(askers)))
+            replies = list(pool.map(lambda pair: pair[1].ask(pair[0]), enumerate(asked)))
         answered_s = time.monotonic() - started_s - connected_s
         alive = not stage.has_ended
     faults = [f"{len(refused)} connections were refused: {refused[0]}"] if refused else []
@@ -37,6 +43,7 @@ def crowd(staging: Staging) -> Seen:
         (),
         {
             "connections": float(CONNECTIONS - len(refused)),
+            "asked": float(len(asked)),
             "connected_s": connected_s,
             "answered_s": answered_s,
             **statuses(replies),

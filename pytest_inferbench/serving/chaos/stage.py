@@ -32,6 +32,7 @@ from pytest_inferbench.serving.variant import Variant
 MODEL = "model"
 _EXIT_S = 1
 _CALM_S = 30.0
+_SLOWEST_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Stage:
         model: The model's name.
         address: "host:port" for HTTP; it stays the same.
         examples: What it answered while nothing else went on.
+        calm_s: The longest that this took, the first answer apart.
     """
 
     def __init__(self, staging: Staging, folder: Path) -> None:
@@ -86,7 +88,7 @@ class Stage:
         if not self.address:
             raise NotAsked("the server is reached by gRPC alone: its HTTP is what is asked")
         try:
-            self.examples = self._calm()
+            self.examples, self.calm_s = self._calm()
         except BaseException:
             self.close()
             raise
@@ -140,19 +142,27 @@ class Stage:
         )
         return start(installation, order)
 
-    def _calm(self) -> list[Example]:
-        """Ask for every input while nothing else goes on."""
+    def _calm(self) -> tuple[list[Example], float]:
+        """Ask for every input while nothing else goes on; return the answers and the longest wait.
+
+        Raises:
+            NotAsked: It takes so long that nothing could be told from a few seconds of load.
+        """
         told = self.server.control.model_metadata(self.model)
         outputs = [each["name"] for each in told["outputs"]]
-        examples = []
+        examples, waits_s = [], []
         connection = http.client.HTTPConnection(self.address, timeout=_CALM_S)
         try:
             for inputs in self._staging.inputs:
-                body = body_of(inputs, outputs)
+                body, started_s = body_of(inputs, outputs), time.monotonic()
                 examples.append(Example(inputs, exchange_once(connection, self.model, body)))
+                waits_s.append(time.monotonic() - started_s)
         finally:
             connection.close()
-        return examples
+        calm_s = max(waits_s[1:])
+        if calm_s > _SLOWEST_S:
+            raise NotAsked(f"an answer takes {calm_s:.1f} s: too long to be asked under load")
+        return examples, calm_s
 
 
 @contextmanager
