@@ -20,9 +20,9 @@ _ASKING_S = 30.0
 
 
 def crowd(staging: Staging) -> Seen:
-    """Open 1,000 connections, keep all of them, and ask on each, or on as many as there is time for.
+    """Open 1,000 connections, keep all of them, and ask on as many as there is time for.
 
-    Those that are asked are spread evenly over all of them.
+    That is each of them, unless the model is slow; then they are spread evenly.
     """
     _allow_files(CONNECTIONS + _SPARE)
     with staged(staging) as stage, ExitStack() as open_ones:
