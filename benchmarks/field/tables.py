@@ -13,7 +13,7 @@ _FIELD = """# One model as teams serve it
 
 The built-in detector (fp32, 3 x 192 x 192), on {hardware} with {cpus} CPUs: clients, servers and
 runtimes share them. Each runtime has {threads} thread. Closed loop, {seconds:g} s a run, medians of
-{runs} runs; the ways take turns in each run. Written by `benchmarks/serving_field.py`.
+{runs}; the ways take turns in each run. Written by `benchmarks/serving_field.py`.
 
 - **p50, p95, mean**: what a client waits, in ms. **/s**: answers a second.
 - **out, in**: bytes on the wire a request, HTTP's or gRPC's own included.
@@ -30,7 +30,7 @@ _SCALING = """# How a Triton scales here
 
 The model `{model}` on {hardware} with {cpus} CPUs: clients and server share them, so the peak is
 the machine's and not the server's alone. Over {protocol}, closed loop, {seconds:g} s a run, medians
-of {runs} runs. Written by `benchmarks/serving_scaling.py`. The rules are those of docs/serving.md:
+of {runs}. Written by `benchmarks/serving_scaling.py`. The rules are those of docs/serving.md:
 saturation is the lowest concurrency that reaches {saturated:.0%} of the peak, efficiency the peak
 over the fewest instances' times as many, the cost is at the peak.
 """
@@ -67,7 +67,7 @@ def decided(
 def field_page(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     """Return the page of the comparison."""
     runs = min((row["runs"] for row in rows), default=0)
-    lines = [_FIELD.format(runs=runs, **facts)]
+    lines = [_FIELD.format(runs=counted(runs, "run"), **facts)]
     for clients in dict.fromkeys(row["clients"] for row in rows):
         lines += [
             f"## {counted(clients, 'client')}",
@@ -100,7 +100,7 @@ def scaling_page(
     runs = min((len(point.per_s) for point in points), default=0)
     cost = f"cost of a million ({price})" if price else "cost of a million"
     lines = [
-        _SCALING.format(runs=runs, saturated=SATURATED, **facts),
+        _SCALING.format(runs=counted(runs, "run"), saturated=SATURATED, **facts),
         "| instances | peak /s | at clients | p95 there, ms | saturated from | efficiency"
         f" | {cost} |",
         "|---:" * 7 + "|",
