@@ -1,4 +1,4 @@
-r"""How load changes over time; goes with one of the other files, and puts a line a step into its table.
+r"""How load changes over time; goes with one of the other files, whose table gets a line a step.
 
     locust -f locustfiles/triton.py,locustfiles/shapes.py --headless --model detector \
         --host grpc://localhost:8001 --load-shape sweep --levels 1,2,4,8,16 --step 10s

@@ -11,22 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gevent
-from gevent.lock import RLock
-from locust import User, task
-from locust.exception import StopUser
-from locust.runners import MasterRunner, WorkerRunner
-
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load import locust_stats, options, verdict
 from pytest_inferbench.load.result import LoadResult, of_json
 from pytest_inferbench.load.session import DRAIN_S, Session
 from pytest_inferbench.load.stretches import Parts, Stretch, shares
+from pytest_inferbench.load.wire import RequestError
 
 if TYPE_CHECKING:
-    from locust.env import Environment
-    from locust.event import Events
-
     from pytest_inferbench.load.plan import LoadPlan, Service
     from pytest_inferbench.load.session import User as Asking
 
@@ -38,14 +30,14 @@ _PATIENCE_S = DRAIN_S + 5.0
 class Driver:
     """Makes load of one kind in one process of Locust's."""
 
-    def __init__(self, service: Service, events: Events) -> None:
+    def __init__(self, service: Service, events: Any) -> None:
         self.service: Service = service
         self.results: list[LoadResult] = []
         self.faults: list[str] = []
         self.rate_share = 1.0
         """The part of the planned rate that is due in the stretches to come."""
         self._session: Session | None = None
-        self._lock = RLock()
+        self._lock: Any = None
         self._stretch: Stretch | None = None
         self._parts = Parts()
         self._judged = False
@@ -58,9 +50,11 @@ class Driver:
 
     def user(self) -> Asking:
         """Return one more client; the first makes the requests of all."""
+        from locust.exception import StopUser
+
         try:
             return self.session().user()
-        except InferbenchError as error:
+        except (InferbenchError, RequestError) as error:
             self.fail(str(error))
             raise StopUser from None
 
@@ -70,6 +64,8 @@ class Driver:
 
     def session(self) -> Session:
         """Return what this process has prepared."""
+        from locust.exception import StopUser
+
         with self._lock:
             if self._session is None:
                 if self.faults:
@@ -94,6 +90,8 @@ class Driver:
 
     def begin(self, clients: int) -> None:
         """Begin a stretch in every process, with so many users in all; one that is open ends."""
+        import gevent
+
         self.end()
         try:
             plan = self.plan
@@ -103,24 +101,31 @@ class Driver:
         rate = None if plan.rate_per_s is None else plan.rate_per_s * self.rate_share
         self._stretch = Stretch(clients, plan.warmup_s)
         runner = self.environment.runner
-        if not isinstance(runner, MasterRunner):
-            self._begin_here(clients, rate, 0)
+        if not self._conducts:
+            self._begin_here({"clients": clients, "rate_per_s": rate})
         else:
             users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
             self._parts.expect(users)
             for number, (node, share) in enumerate(shares(users).items()):
-                told = {"clients": users[node], "rate": rate and rate * share, "number": number}
+                told = {
+                    "clients": users[node],
+                    "rate_per_s": None if rate is None else rate * share,
+                    "number": number,
+                    "phase": number / len(users),
+                }
                 runner.send_message(_BEGIN, told, client_id=node)
         if self.environment.parsed_options.measure:
             gevent.spawn_later(plan.warmup_s + plan.seconds, self._finish, self._stretch)
 
     def end(self) -> None:
         """End the stretch in every process, and keep what came of it."""
+        import gevent
+
         stretch, self._stretch = self._stretch, None
         if stretch is None:
             return
         runner = self.environment.runner
-        if not isinstance(runner, MasterRunner):
+        if not self._conducts:
             result = self._session.end() if self._session is not None else None
             if result is not None:
                 self.results.append(result)
@@ -141,24 +146,33 @@ class Driver:
 
     def fail(self, text: str) -> None:
         """Note that no load can be made, and end the run."""
+        import gevent
+
         runner = self.environment.runner
-        if isinstance(runner, WorkerRunner):
+        if self._is_worker:
             runner.send_message(_FAULT, {"text": text})
         if text in self.faults:
             return
         self.faults.append(text)
-        if not isinstance(runner, WorkerRunner):
+        if not self._is_worker:
             gevent.spawn(runner.quit)
 
     # --- Locust's events
 
-    def _init(self, environment: Environment, runner: Any, **_: Any) -> None:
+    def _init(self, environment: Any, runner: Any, **_: Any) -> None:
+        import gevent
+        from gevent.lock import RLock
+        from locust.runners import MasterRunner, WorkerRunner
+
         self.environment: Any = environment
-        environment.load_driver = self  # type: ignore[attr-defined]
+        self._lock = RLock()
+        self._conducts = isinstance(runner, MasterRunner)
+        self._is_worker = isinstance(runner, WorkerRunner)
+        environment.load_driver = self
         self.kind, self.name = self.service, "infer"
         events = environment.events
         events.quitting.add_listener(self._quitting)
-        if isinstance(runner, WorkerRunner):
+        if self._is_worker:
             runner.register_message(_BEGIN, self._on_begin, concurrent=True)
             runner.register_message(_END, self._on_end, concurrent=True)
             gevent.spawn(self._fold_now_and_then)
@@ -166,7 +180,7 @@ class Driver:
         events.test_start.add_listener(lambda **_: self._started())
         events.spawning_complete.add_listener(lambda user_count, **_: self.begin(user_count))
         events.test_stopping.add_listener(lambda **_: self.end())
-        if isinstance(runner, MasterRunner):
+        if self._conducts:
             runner.register_message(_PART, self._on_part)
             runner.register_message(_FAULT, lambda msg, **_: self.fail(msg.data["text"]))
         else:
@@ -180,35 +194,48 @@ class Driver:
     def _started(self) -> None:
         self.results, self.faults = [], []
 
-    def _begin_here(self, clients: int, rate: float | None, number: int) -> None:
+    def _begin_here(self, told: dict[str, Any]) -> None:
+        from locust.exception import StopUser
+
         try:
-            self.session().begin(clients, rate, number)
+            self.session().begin(**told)
         except StopUser:
             pass
         except InferbenchError as error:
             self.fail(str(error))
 
     def _finish(self, stretch: Stretch) -> None:
-        if stretch is self._stretch:
-            self.end()
+        if stretch is not self._stretch:
+            return
+        self.end()
+        if len(self.results) < self.environment.parsed_options.runs and not self.faults:
+            self.begin(stretch.clients)
+        else:
             self.environment.runner.quit()
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
-        self._begin_here(msg.data["clients"], msg.data["rate"], msg.data["number"])
+        self._begin_here(msg.data)
 
     def _on_end(self, **_: Any) -> None:
+        if not self._tell_part():
+            self.environment.runner.send_message(_PART, {"part": None})
+
+    def _tell_part(self) -> bool:
         result = self._session.end() if self._session is not None else None
-        written = result.as_json() if result is not None else None
-        self.environment.runner.send_message(_PART, {"part": written})
+        if result is None:
+            return False
+        self.environment.runner.send_message(_PART, {"part": result.as_json()})
+        return True
 
     def _on_part(self, msg: Any, **_: Any) -> None:
         part = msg.data["part"]
         self._parts.add(msg.node_id, of_json(part) if part is not None else None)
 
-    def _quitting(self, environment: Environment, **_: Any) -> None:
+    def _quitting(self, environment: Any, **_: Any) -> None:
         """Say what came of it; every connection is closed, so that the exit does not hang."""
-        if isinstance(environment.runner, WorkerRunner):
+        if self._is_worker:
             environment.process_exit_code = 0
+            self._tell_part()  # of a stretch that nobody ended: Ctrl-C reaches every process
         else:
             self.end()
             if not self._judged:
@@ -219,6 +246,8 @@ class Driver:
             session.close()
 
     def _fold_now_and_then(self) -> None:
+        import gevent
+
         while True:
             gevent.sleep(_FOLD_S)
             if self._session is not None:
@@ -235,24 +264,20 @@ class Driver:
         )
 
 
-class LoadUser(User):
-    """A client of a driver; a locust file subclasses it with its own."""
+def user_class(driver: Driver, name: str) -> Any:
+    """Return a user of Locust's whose work is a driver's, for a locust file to hold by its name."""
+    from locust import User
 
-    abstract = True
-    driver: Driver
-    wait_time = staticmethod(lambda *_: 0)
+    def on_start(user: Any) -> None:
+        user.asking = driver.user()
 
-    def on_start(self) -> None:
-        """Make the requests."""
-        self._asking = self.driver.user()
-
-    def on_stop(self) -> None:
-        """End the connection."""
-        asking = getattr(self, "_asking", None)
+    def on_stop(user: Any) -> None:
+        asking = getattr(user, "asking", None)
         if asking is not None:
             asking.close()
 
-    @task
-    def ask(self) -> None:
-        """Ask for a while; Locust stops users between two calls."""
-        self.driver.work(self._asking)
+    def ask(user: Any) -> None:
+        driver.work(user.asking)
+
+    body = {"on_start": on_start, "on_stop": on_stop, "tasks": [ask]}
+    return type(User)(name, (User,), {**body, "wait_time": lambda _: 0, "__module__": __name__})

@@ -150,7 +150,8 @@ def _bins(values_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     # frexp gives the number of bits exactly up to 2^53 ns, a hundred days.
     bits = np.frexp(values_ns.astype(np.float64))[1].astype(np.int64)
     shifts = np.maximum(bits - _BITS, 0)
-    return shifts * _HALF + (values_ns >> shifts)
+    bins: npt.NDArray[np.int64] = shifts * _HALF + (values_ns >> shifts)
+    return bins
 
 
 def _middle_ns(bin_: int) -> float:

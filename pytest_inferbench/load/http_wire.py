@@ -66,13 +66,17 @@ def _read(wire: socket.socket) -> tuple[Reply, bool]:
         raise ValueError("an interim answer that nobody asked for")
     lower = head.lower()
     keep = b"\r\nconnection: close" not in lower
+    if lower.startswith(b"http/1.0"):
+        keep = b"\r\nconnection: keep-alive" in lower
     if b"\r\ntransfer-encoding:" in lower:
         return Reply(status, head, _chunked(wire, got)), keep
     at = lower.find(b"\r\ncontent-length:")
     if at < 0:
-        if status not in (204, 304):
-            raise ValueError("neither a length nor chunks")
-        return Reply(status, head, b""), keep
+        if status in (204, 304):
+            return Reply(status, head, b""), keep
+        if keep:
+            raise ValueError("neither a length nor chunks nor an end")
+        return Reply(status, head, _rest(wire, got)), keep
     stop = lower.find(b"\r\n", at + 17)
     size = int(lower[at + 17 : stop if stop >= 0 else None])
     return Reply(status, head, _sized(wire, got, size)), keep
@@ -86,6 +90,13 @@ def _sized(wire: socket.socket, got: bytes, size: int) -> bytes:
         part = _received(wire, min(missing, 1 << 20))
         parts.append(part)
         missing -= len(part)
+    return b"".join(parts)
+
+
+def _rest(wire: socket.socket, got: bytes) -> bytes:
+    parts = [got]
+    while part := wire.recv(CHUNK):
+        parts.append(part)
     return b"".join(parts)
 
 

@@ -104,7 +104,7 @@ def _values(spec: TensorSpec, shape: tuple[int, ...], draw: np.random.Generator)
 
     if spec.datatype == "BYTES":
         words = np.empty(shape, object)
-        words.ravel()[:] = [b"%x" % draw.integers(1 << 32) for _ in range(words.size)]
+        words.ravel()[:] = [b"%x" % int(draw.integers(1 << 32)) for _ in range(words.size)]
         return words
     if spec.datatype == "BF16":
         bits = draw.standard_normal(shape, np.float32).view(np.uint32) >> 16

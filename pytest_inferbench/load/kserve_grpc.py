@@ -30,7 +30,8 @@ def spec_of(message: bytes) -> ModelSpec:
         ValueError: It is nothing of the kind.
     """
     name = ""
-    inputs, outputs = [], []
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
     for field, value in fields(message):
         if field == 1:
             name = text(value)

@@ -37,6 +37,10 @@ def add_options(parser: Any, service: Service) -> None:
     add("--measure", default="", help="end after measuring for so long, such as 10s")
     add("--request-timeout", default="30 s", help="when a request has failed")
     add("--objective", action="append", default=[], metavar="p95=100ms")
+    add("--runs", type=int, default=1, help="stretches of --measure each, one after another")
+    add("--baseline", default="", help="a file of recorded sessions to compare with")
+    add("--record", action="store_true", help="add this session to --baseline instead")
+    add("--budget", action="append", default=[], metavar="p50=+20%%", help="what may change")
     add("--load-json", default="", help="write the results to this file")
 
 

@@ -18,6 +18,7 @@ from pytest_inferbench.load.wire import address_of
 
 Service = Literal["triton", "http_service"]
 Encoding = Literal["binary", "json", "base64", "raw", "image"]
+_HTTP = {"binary": "http", "json": "http-json"}
 ENCODINGS: Mapping[str, tuple[str, ...]] = {
     "triton": ("binary", "json"),
     "http_service": ("json", "base64", "raw", "image"),
@@ -87,7 +88,7 @@ class LoadPlan:
             return f"service-{self.encoding}"
         if self.shared_memory:
             return "grpc-shm" if address_of(self.url).grpc else "http-shm"
-        return "grpc" if address_of(self.url).grpc else f"http-{self.encoding}"
+        return "grpc" if address_of(self.url).grpc else _HTTP[self.encoding]
 
     def _faults(self, grpc: bool) -> list[str]:
         known = ENCODINGS.get(self.service, ())

@@ -24,7 +24,7 @@ class LoadResult:
     """One stretch of load on one server.
 
     Attributes:
-        protocol: How tensors travelled: `grpc`, `http-binary`, `http-json`, `grpc-shm`, ...
+        protocol: How tensors travelled: `grpc`, `http`, `http-json`, `grpc-shm`, ...
         clients: How many asked at once, or might have.
         seconds: How long was measured.
         requests: Requests that were answered well.

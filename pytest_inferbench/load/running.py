@@ -1,8 +1,8 @@
 """Load made by a locust file in a process of its own: takes a plan, gives what came of it.
 
-Of its own, because Locust replaces the standard library's sockets, and deadlocks where a thread pool
-is alive already. Nothing outlives the one who asked: the process and its workers are a group, which
-is killed at its limit, and a watchdog of theirs kills it when its parent is gone.
+Of its own, because Locust replaces the standard library's sockets, and deadlocks where a thread
+pool is alive already. Nothing outlives the one who asked: the process and its workers are a group,
+which is killed at its limit, and by a watchdog of its own when its parent is gone.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.load.tensors import Array
 
 _IMAGES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
-_NAMES = {dtype: name for name, dtype in reversed(DTYPES.items())}
+_NAMES = {dtype: name for name, dtype in reversed(tuple(DTYPES.items()))}
 
 
 class ServiceTarget:
@@ -201,7 +201,8 @@ def _pixels(array: Array) -> Array:
     import numpy as np
 
     whole = np.clip(np.rint(array * 64 + 128), 0, 255)
-    return (whole / 255).astype(array.dtype)
+    pixels: Array = (whole / 255).astype(array.dtype)
+    return pixels
 
 
 def _files(folder: Path, batch: int) -> list[Body]:

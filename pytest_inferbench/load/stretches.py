@@ -48,7 +48,7 @@ class Parts:
 
     def add(self, node: str, part: LoadResult | None) -> None:
         """Take a part; None from one who measured nothing."""
-        if node in self.expected:
+        if node in self.expected and self._told.get(node) is None:
             self._told[node] = part
 
     def taken(self) -> tuple[LoadResult | None, int]:

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 
 class Client(Protocol):
-    """One that asks, and waits for the answer before it asks again.
+    """One that asks, and waits for the answer before it asks again."""
 
-    Attributes:
-        sizes: Bytes of each of its requests.
-    """
-
-    sizes: Sequence[int]
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Bytes of each of its requests."""
 
     def exchange(self, number: int) -> Reply:
         """Make a request of one of its samples.
