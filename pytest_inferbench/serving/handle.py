@@ -30,7 +30,7 @@ from pytest_inferbench.report.messages import counted
 from pytest_inferbench.serving.beside import LoadBeside
 from pytest_inferbench.serving.runs import LATENCIES, LoadRun
 from pytest_inferbench.serving.split import PARTS, moved
-from pytest_inferbench.settings.metrics import UNDER_LOAD
+from pytest_inferbench.settings.metrics import FAILURES, TIMED_UNDER_LOAD
 from pytest_inferbench.timing import ACCEPT, RunsHandle, confirmed, recorded, said_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.settings.budgets import Budget
 
-FAILURES = "load_failures"
 _AS_RECORDED = ("recorded", "reason", "artifact", "environment", "scores")
 # A time of nothing has no logarithm; a server counts whole microseconds.
 _LEAST_MS = 1e-3
@@ -48,7 +47,7 @@ class Load(RunsHandle):
     """A server under load: how many answers a second, how long clients wait, and where."""
 
     kind = "load"
-    metrics = tuple(metric for metric in UNDER_LOAD if metric != FAILURES)
+    metrics = TIMED_UNDER_LOAD
 
     @property
     def clients(self) -> tuple[int, ...]:

@@ -24,9 +24,7 @@ def installation():
 
     cache, versions = ArtifactCache(default_root()), installed(["onnxruntime"])
     try:
-        return installation_for(
-            Variant(), cache, lambda line: print(line, file=sys.stderr), versions
-        )
+        return installation_for(Variant(), cache, sys.stderr.write, versions)
     except InferbenchError as error:
         if error.code == "IB-805":
             pytest.skip(error.message)

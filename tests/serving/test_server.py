@@ -1,4 +1,4 @@
-"""A real server: it starts, says why it does not, dies with its owner, and its stubs are watched."""
+"""A real server: it starts or says why not, dies with its owner, and its stubs are watched."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import replace
@@ -35,6 +36,12 @@ def ask(server, rows=1, timeout_s=20):
 
 def segments(server):
     return list(Path("/dev/shm").glob(f"{server.process.prefix}*"))
+
+
+def remove(log):
+    """Remove the log that a failure has kept, and the folder that it is alone in."""
+    log.unlink()
+    log.parent.rmdir()
 
 
 def wait_until(condition, within_s=10.0):
@@ -97,9 +104,7 @@ def test_it_dies_with_its_owner(installation, repository, name):
     owner.communicate(timeout=10)
     assert wait_until(lambda: not any(map(is_alive, family)))
     assert wait_until(lambda: not list(Path("/dev/shm").glob(f"{prefix}*")))
-    for left in Path("/tmp").glob(f"{prefix}*"):  # its log, which whoever was killed cannot remove
-        (left / "triton.log").unlink()
-        left.rmdir()
+    assert wait_until(lambda: not list(Path(tempfile.gettempdir()).glob(f"{prefix}*")))
 
 
 def test_a_stub_that_dies_is_noticed_and_mended(installation, repository):
@@ -118,22 +123,32 @@ def test_a_stub_that_dies_is_noticed_and_mended(installation, repository):
 
 
 def test_a_server_that_was_killed_is_said(installation, repository):
-    with (
-        pytest.raises(InferbenchError) as caught,
-        start(  # noqa: PT012
-            installation, Order(repository, ["net"])
-        ) as server,
-    ):
+    server = start(installation, Order(repository, ["net"]))
+    log = server.process.log
+    try:
         os.kill(server.pid, signal.SIGKILL)
-        assert wait_until(lambda: server.process.has_ended())
-        log = server.process.log
-        server.check()
+        assert wait_until(server.process.has_ended)
+        with pytest.raises(InferbenchError) as caught:
+            server.check()
+    finally:
+        server.stop(keep_log=True)
     assert caught.value.code == "IB-803"
     assert "signal 9" in caught.value.message
     assert "Started HTTPService" in caught.value.hint
-    assert log.exists(), "after a failure its log is kept"
-    log.unlink()
-    log.parent.rmdir()
+    remove(log)
+
+
+def test_what_goes_wrong_keeps_the_log(installation, repository):
+    logs = []
+
+    def fail():
+        with start(installation, Order(repository)) as server:
+            logs.append(server.process.log)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    remove(*logs)
 
 
 def test_a_model_that_does_not_load_is_said(installation, repository, tmp_path):
@@ -143,9 +158,7 @@ def test_a_model_that_does_not_load_is_said(installation, repository, tmp_path):
         start(installation, Order(repository, ["net"]))
     assert caught.value.code == "IB-801"
     assert "model.onnx" in caught.value.hint
-    (log,) = (Path(word.rstrip(";")) for word in caught.value.hint.split() if "triton.log" in word)
-    log.unlink()
-    log.parent.rmdir()
+    remove(*(Path(word.rstrip(";")) for word in caught.value.hint.split() if "triton.log" in word))
 
 
 def test_a_port_that_is_taken_is_said(installation, repository):
@@ -154,19 +167,15 @@ def test_a_port_that_is_taken_is_said(installation, repository):
         with pytest.raises(InferbenchError) as caught:
             start(installation, Order(repository, ["net"], ports=(port, 0, 0)))
     assert caught.value.code == "IB-801"
-    assert "in use" in caught.value.hint
-    (log,) = (Path(word.rstrip(";")) for word in caught.value.hint.split() if "triton.log" in word)
-    log.unlink()
-    log.parent.rmdir()
+    assert f"port {port}" in caught.value.message
+    assert "in use" in caught.value.message
 
 
 def test_one_that_is_not_ready_in_time_is_ended(installation, repository):
     with pytest.raises(InferbenchError) as caught:
         start(installation, replace(Order(repository, ["net"]), ready_s=0.0))
     assert caught.value.code == "IB-802"
-    (log,) = (Path(word.rstrip(";")) for word in caught.value.hint.split() if "triton.log" in word)
-    log.unlink()
-    log.parent.rmdir()
+    remove(*(Path(word.rstrip(";")) for word in caught.value.hint.split() if "triton.log" in word))
 
 
 def test_models_are_loaded_later_and_refused(installation, repository):
