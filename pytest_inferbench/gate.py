@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
+from pytest_inferbench.comparisons import gated
 from pytest_inferbench.environments import (
     check_hardware,
     environment_facts,
@@ -28,7 +29,6 @@ from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.serving.variants import with_servers
-from pytest_inferbench.settings.metrics import UNDER_LOAD
 from pytest_inferbench.settings.serving import with_variants
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Gate:
         self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
+        self.installations: dict[str, dict[str, str]] = {}
         self.registered_tasks = dict(tasks or {})
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
@@ -240,31 +241,8 @@ class Gate:
 
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
-        gated = (
-            *("p5", "p50", "p90", "p99", "mean", "memory", "cold_start"),
-            *("device_memory", "power", "energy", "throughput"),
-        )
         able = [cell for cell in cells if not cell.cannot_run]
-        of_one = sum(
-            self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
-            for cell in able
-            for metric in gated
-        )
-        of_two = sum(
-            len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
-        )
-        self.comparisons = max(1, of_one + of_two + sum(map(self._comparisons_under_load, able)))
-
-    def _comparisons_under_load(self, cell: Cell) -> int:
-        """How many gated comparisons a cell has under load; none where it is no server."""
-        if not self.catalog[cell.backend].served:
-            return 0
-        place = (cell.precision, cell.hardware)
-        of_one = sum(
-            self.settings.budget(cell.model, metric, *place) is not None for metric in UNDER_LOAD
-        )
-        of_two = self.settings.load_speedups(cell.model, cell.backend, cell.precision)
-        return of_one * len(self.settings.serving.concurrency) + len(of_two)
+        self.comparisons = max(1, sum(gated(self.settings, self.catalog, cell) for cell in able))
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pytest_inferbench.backends.http_timings import Call, Timings
 from pytest_inferbench.backends.triton_http import HttpCalls, Reading
 from pytest_inferbench.backends.triton_memory import Calls, MemoryCalls
 from pytest_inferbench.backends.triton_options import TritonOptions, read_options
-from pytest_inferbench.backends.triton_tensors import to_tensors
+from pytest_inferbench.backends.triton_tensors import sent_shape, to_tensors
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.command import order_for
 from pytest_inferbench.serving.datatypes import specs_of
@@ -153,16 +154,27 @@ def find_model(server: Server, chosen: TritonOptions, artifact: Path) -> Served:
     """
     told = server.control.model_metadata(chosen.model)
     inputs, outputs = specs_of(told["inputs"]), specs_of(told["outputs"])
-    ours = read_onnx(artifact) if artifact.suffix == ".onnx" and artifact.is_file() else None
-    differs = contradiction((inputs, outputs), (ours.inputs, ours.outputs)) if ours else ""
-    if differs:
+    limit = int(server.control.model_config(chosen.model).get("max_batch_size", 0))
+    served = Served(chosen.model, (chosen.model,), inputs, outputs, limit)
+    if artifact.suffix != ".onnx" or not artifact.is_file():
+        return served
+    ours = read_onnx(artifact)
+    as_sent = as_served(ours.inputs, limit), as_served(ours.outputs, limit)
+    if differs := contradiction((inputs, outputs), as_sent):
         raise InferbenchError(
             "IB-387",
             f"the model {chosen.model!r} of {chosen.url} is not {artifact.name}: {differs}",
             "Name the right one with the option model.",
         )
-    limit = int(server.control.model_config(chosen.model).get("max_batch_size", 0))
-    return Served(chosen.model, (chosen.model,), inputs, outputs, limit)
+    return replace(served, inputs=ours.inputs, outputs=ours.outputs)
+
+
+def as_served(specs: Sequence[TensorSpec], limit: int) -> tuple[TensorSpec, ...]:
+    """Return specs with the shapes that a server tells of them."""
+    return tuple(
+        replace(spec, shape=sent_shape(spec.shape, is_batched=limit > 0)) if spec.shape else spec
+        for spec in specs
+    )
 
 
 def check_carried(protocol: str, served: Served) -> None:

@@ -17,10 +17,11 @@ from pytest_inferbench.serving.control_grpc import GrpcControl
 
 
 class Request(NamedTuple):
-    """A message with its size."""
+    """A message with its size, and whether outputs are put into shared memory."""
 
     message: Any
     size: int
+    in_memory: bool
 
 
 class GrpcCalls:
@@ -53,7 +54,7 @@ class GrpcCalls:
             entry = message.outputs.add(name=name)
             if into is not None:
                 _put_in_memory(entry, into[name])
-        return Request(message, message.ByteSize())
+        return Request(message, message.ByteSize(), into is not None)
 
     def run(self, request: Request) -> Reading:
         """Send a request and read its answer; see `HttpCalls.run`."""
@@ -61,7 +62,7 @@ class GrpcCalls:
         answer = self._service.ask(self._service.stub.ModelInfer, request.message)
         read_from_s = time.perf_counter()
         try:
-            arrays, shapes = self._read(answer)
+            arrays, shapes = self._read(answer, in_memory=request.in_memory)
         except UnreadableError as error:
             raise unreadable(self._where, str(error)) from error
         wire_ms = (read_from_s - began_s) * 1e3
@@ -71,21 +72,19 @@ class GrpcCalls:
         """Close the channel."""
         self._service.close()
 
-    def _read(self, answer: Any) -> tuple[dict[str, Array], dict[str, list[int]]]:
-        arrays: dict[str, Array] = {}
-        shapes: dict[str, list[int]] = {}
-        contents = iter(answer.raw_output_contents)
-        for each in answer.outputs:
-            shapes[each.name] = list(each.shape)
-            # Outputs in shared memory have no contents; their entries are left out, or empty.
-            content = next(contents, None)
-            spec = self._outputs.get(each.name)
-            if spec is None or "shared_memory_region" in each.parameters:
-                continue
-            if content is None:
-                raise UnreadableError(f"output {each.name!r} has no bytes")
-            arrays[each.name] = decode(content, spec, shapes[each.name], each.datatype)
-        return arrays, shapes
+    def _read(
+        self, answer: Any, *, in_memory: bool
+    ) -> tuple[dict[str, Array], dict[str, list[int]]]:
+        shapes = {each.name: list(each.shape) for each in answer.outputs}
+        if in_memory:
+            return {}, shapes
+        if len(answer.raw_output_contents) != len(answer.outputs):
+            raise UnreadableError("its outputs and their bytes are not as many")
+        return {
+            each.name: decode(content, self._outputs[each.name], each.shape, each.datatype)
+            for each, content in zip(answer.outputs, answer.raw_output_contents, strict=True)
+            if each.name in self._outputs
+        }, shapes
 
 
 def _put_in_memory(entry: Any, region: Region) -> None:

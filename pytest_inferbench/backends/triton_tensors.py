@@ -9,7 +9,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from pytest_inferbench.backends.http_tensors import (
 )
 from pytest_inferbench.serving.datatypes import PROTOCOL
 
+_Size = TypeVar("_Size", int, "int | str")
 _LENGTH = struct.Struct("<I")
 
 
@@ -73,7 +74,7 @@ def to_tensors(
     ]
 
 
-def sent_shape(shape: Sequence[int], *, is_batched: bool) -> tuple[int, ...]:
+def sent_shape(shape: Sequence[_Size], *, is_batched: bool) -> tuple[_Size | int, ...]:
     """Return a shape as the server counts it: what has no dimension beside the batch has one."""
     return (*shape, 1) if len(shape) == int(is_batched) else tuple(shape)
 

@@ -99,12 +99,12 @@ class _LiveServer(Live):
         self._loaded = Loaded(self._run, self._ran, self._clients)
 
     def warm(self) -> None:
-        """Put it under load until it is steady."""
-        self._loaded.burst(self._run.gate.settings.serving.warmup_s)
+        """Do nothing: each burst begins with load that does not count."""
 
     def burst(self, duration_s: float) -> None:
         """Put it under load for a short while."""
-        self._shown.append(self._loaded.burst(duration_s))
+        warmup_s = self._run.gate.settings.serving.warmup_s
+        self._shown.append(self._loaded.burst(duration_s, warmup_s))
 
     def shown(self) -> ShownUnderLoad:
         """Return what it showed."""

@@ -16,6 +16,17 @@ from pytest_inferbench.serving.variant import Variant
 READY_S, EXIT_S = 60.0, 3
 HOST = "127.0.0.1"
 
+# Ends the server when asked to, and when nobody holds the standard input any more.
+_IN_CONTAINER = """\
+exec 3<&0
+tritonserver "$@" & server=$!
+trap 'kill -TERM $server' TERM
+(cat > /dev/null; kill -TERM $server) <&3 &
+wait $server; code=$?
+[ $code -gt 128 ] && { wait $server; code=$?; }
+exit $code
+"""
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -134,9 +145,6 @@ def docker_command(image: str, order: Order, name: str, arguments: Sequence[str]
     memory. The server in it ends when the command's standard input does, which is when the
     command is killed: a container would otherwise outlive it.
     """
-    script = (
-        'tritonserver "$@" & server=$!; (cat > /dev/null; kill -TERM $server) <&3 & wait $server'
-    )
     variables = {"ORT_DISABLE_TELEMETRY": "1", **order.env}
     return [
         *("docker", "run", "--rm", "--interactive", "--name", f"inferbench-{name}"),
@@ -145,7 +153,7 @@ def docker_command(image: str, order: Order, name: str, arguments: Sequence[str]
         *(f"--env={key}={value}" for key, value in variables.items()),
         f"--volume={order.repository}:/models:ro",
         image,
-        *("sh", "-c", f"exec 3<&0; {script}", "sh"),
+        *("sh", "-c", _IN_CONTAINER, "sh"),
         *arguments,
     ]
 

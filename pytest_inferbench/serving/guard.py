@@ -5,8 +5,8 @@ happens to the process that wanted the server, SIGKILL included, the server, its
 their shared memory are gone soon after: the pipe from it ends, and this process is a subreaper
 and kills all that is below it.
 
-It takes one line of JSON on its standard input and is told by a further byte that it may end the
-server gently; it gives lines on its standard output: ``started PID``, then ``ended CODE``.
+It takes one line of JSON on its standard input and is told by a further byte to end the server,
+gently or at once; it gives lines on its standard output: ``started PID``, then ``ended CODE``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,10 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _SHARED_MEMORY = Path("/dev/shm")
+GENTLY, AT_ONCE = "g", "k"
+"""What a guard is told."""
+
+_ALONE = "alone"
 _TICK_S = 0.1
 _FIRST_TICK_S = 0.005
 
@@ -47,7 +52,7 @@ def main() -> None:
     with open(order["log"], "ab") as log:  # noqa: PTH123
         server = subprocess.Popen(
             order["command"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if order["holds_input"] else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=order["env"],
@@ -56,8 +61,10 @@ def main() -> None:
             preexec_fn=tie,  # this process has one thread  # noqa: PLW1509
         )
     _tell(f"started {server.pid}")
+    why = ""
     try:
-        if _is_asked_to_end(server, parent):
+        why = _why_to_end(server, parent)
+        if why == GENTLY:
             with contextlib.suppress(ProcessLookupError):
                 server.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -65,20 +72,22 @@ def main() -> None:
     finally:
         end_all(server)
         sweep(order["prefix"])
+        if why == _ALONE:  # nobody is left who would read its log
+            shutil.rmtree(order["folder"], ignore_errors=True)
     _tell(f"ended {server.returncode}")
 
 
-def _is_asked_to_end(server: subprocess.Popen[bytes], parent: int) -> bool:
-    """Wait; return whether to end it gently. False: it ended by itself, or nobody is left."""
+def _why_to_end(server: subprocess.Popen[bytes], parent: int) -> str:
+    """Wait; return what was asked, that nobody is left to ask, or nothing if it ended by itself."""
     tick_s = _FIRST_TICK_S
     while server.poll() is None:
         tick_s = min(2 * tick_s, _TICK_S)
         if select.select([0], [], [], tick_s)[0]:
-            return bool(os.read(0, 1))
+            return os.read(0, 1).decode() or _ALONE
         if os.getppid() != parent:
-            return False
+            return _ALONE
         _reap(server)
-    return False
+    return ""
 
 
 def _reap(server: subprocess.Popen[bytes]) -> None:

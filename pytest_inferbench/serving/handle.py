@@ -30,7 +30,7 @@ from pytest_inferbench.report.messages import counted
 from pytest_inferbench.serving.beside import LoadBeside
 from pytest_inferbench.serving.runs import LATENCIES, LoadRun
 from pytest_inferbench.serving.split import PARTS, moved
-from pytest_inferbench.settings.metrics import UNDER_LOAD
+from pytest_inferbench.settings.metrics import FAILURES, TIMED_UNDER_LOAD
 from pytest_inferbench.timing import ACCEPT, RunsHandle, confirmed, recorded, said_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.settings.budgets import Budget
 
-FAILURES = "load_failures"
 _AS_RECORDED = ("recorded", "reason", "artifact", "environment", "scores")
 # A time of nothing has no logarithm; a server counts whole microseconds.
 _LEAST_MS = 1e-3
@@ -48,7 +47,7 @@ class Load(RunsHandle):
     """A server under load: how many answers a second, how long clients wait, and where."""
 
     kind = "load"
-    metrics = tuple(metric for metric in UNDER_LOAD if metric != FAILURES)
+    metrics = TIMED_UNDER_LOAD
 
     @property
     def clients(self) -> tuple[int, ...]:
@@ -325,4 +324,19 @@ def _told(clients: int, runs: Sequence[LoadRun]) -> dict[str, Any]:
         "client_cpu_ms": statistics.median(run.client_cpu_ms for run in runs),
         "bytes_out": runs[-1].bytes_out,
         "bytes_in": runs[-1].bytes_in,
+        "by_run": _by_run(runs),
     }
+
+
+def _by_run(runs: Sequence[LoadRun]) -> dict[str, list[float]]:
+    """Return the figures of each run, by the names that objectives have."""
+    tables = [
+        {
+            "per_s": run.per_s,
+            "failures": sum(run.failures.values()) / run.requests if run.requests else 0.0,
+            **run.latency_ms,
+            **{f"queue_{name}": value for name, value in run.queue_ms.items()},
+        }
+        for run in runs
+    ]
+    return {name: [table[name] for table in tables] for name in medians(tables)}

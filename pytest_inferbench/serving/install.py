@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.serving.command import Installation
 from pytest_inferbench.serving.installing import ask_python, run_step
-from pytest_inferbench.serving.server import Installation
 from pytest_inferbench.serving.variant import Variant
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.conformance.probes import ROUNDING
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Similarity
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.partners import NoPartnerError, local_of
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 16
 _SECONDS = 1.0
-_WHILE_OPEN = "url"
+_THIS_HOST = ("127.0.0.1", "localhost", "::1")
 
 
 class Parity:
@@ -52,10 +54,11 @@ class Parity:
 
     @cached_property
     def local_outputs(self) -> Sequence[Sample]:
-        """What it answers to the model's data."""
-        outputs = self.local.outputs
-        self.local.close()
-        return outputs
+        """What the model itself answers: whatever its task makes of that is the same."""
+        try:
+            return [self.local.infer(sample) for sample in self._run.inputs]
+        finally:
+            self.local.close()
 
     def over(self, protocol: str) -> ParityOver:
         """Return the comparison over a protocol, such as "grpc"."""
@@ -74,15 +77,12 @@ class Parity:
                 raise NotAsked("the model's data has one sample of a kind: all send the same")
             if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
                 raise NotAsked("its outputs are of another shape for each sample")
-            burst = loaded.burst(
-                _SECONDS,
-                verify=True,
-                expected=loaded.save("expected", wanted),
-                tolerance=ROUNDING[self._run.cell.precision],
-            )
+            expected = loaded.save("expected", wanted)
+            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], _SECONDS)
+        asked = result.requests + result.failed
         return [
-            f"{count} of {burst.requests} answers to {clients} clients: {reason}"
-            for reason, count in burst.failures.items()
+            f"{count} of {asked} answers to {clients} clients: {reason}"
+            for reason, count in result.failures.items()
         ]
 
 
@@ -102,28 +102,43 @@ class ParityOver(Similarity):
 
         task = self._run.task
         return compare(
-            task.tensors(self._parity.local_outputs),
-            task.tensors(self._outputs),
+            self._parity.local_outputs,
+            self._outputs,
             rtol=task.model.rtol,
             atol=task.model.atol,
         )
 
     @cached_property
     def _outputs(self) -> list[Sample]:
-        """The outputs over the protocol, from the server that the cell has open."""
-        addresses = self._run.opened["ran"]["addresses"]
-        over_grpc = self._protocol.startswith("grpc")
-        if ("grpc" if over_grpc else "http") not in addresses:
-            raise NotAsked(f"the server is not reached by what {self._protocol} needs")
+        """The outputs over the protocol, from the server that the cell has open.
+
+        Raises:
+            NotAsked: It cannot be asked so.
+        """
+        url = self._url(self._run.opened["ran"]["addresses"])
         fields = self._run.open_fields()
-        url = f"grpc://{addresses['grpc']}" if over_grpc else addresses["http"]
-        options = {**fields["options"], "protocol": self._protocol, _WHILE_OPEN: url}
+        options = {**fields["options"], "protocol": self._protocol, "url": url}
         with self._run.new_worker() as worker:
-            worker.call("open", {**fields, "options": options})
+            try:
+                worker.call("open", {**fields, "options": options})
+            except InferbenchError as error:
+                if error.code != "IB-815":  # a type that the protocol does not carry
+                    raise
+                raise NotAsked(error.message) from error
             return [
                 self._run.as_numbers(worker.call("infer", {}, sample).arrays)
                 for sample in self._run.inputs
             ]
+
+    def _url(self, addresses: Mapping[str, str]) -> str:
+        kind = "grpc" if self._protocol.startswith("grpc") else "http"
+        if kind not in addresses:
+            raise NotAsked(f"the server is not reached over {kind}")
+        url = f"grpc://{addresses[kind]}" if kind == "grpc" else addresses[kind]
+        host = urlsplit(url).hostname
+        if self._protocol.endswith("-shm") and host not in _THIS_HOST:
+            raise NotAsked(f"the server is on {host}, and memory is shared on one host alone")
+        return url
 
     def judgements(self) -> list[Judgement]:
         """Judge the similarity as its precision's budgets ask, and that each element is right.

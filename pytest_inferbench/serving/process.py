@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,8 +36,10 @@ def own_prefix() -> str:
 
 
 _STUB = "triton_python_backend_stub"
+_FAULT = re.compile(r"E\d{4} |error: |\w*(Error|Exception|Fault)\b")
+_USUAL = re.compile(r"CudaDriverHelper|NVML")  # said wherever there is no GPU
 _LAST_LINES = 25
-_STOP_MARGIN_S = 10.0
+_STOP_MARGIN_S, _GUARD_S = 10.0, 5.0
 
 
 class Process:
@@ -70,6 +73,7 @@ class Process:
             "folder": str(self._folder),
             "exit_s": order.exit_s + _STOP_MARGIN_S,
             "prefix": self.prefix,
+            "holds_input": bool(installation.image),  # a container's server ends with it
         }
         assert self._guard.stdin is not None
         assert self._guard.stdout is not None
@@ -97,6 +101,9 @@ class Process:
         Raises:
             InferbenchError: IB-803.
         """
+        if not _is_live(self.pid):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._guard.wait(_GUARD_S)  # which is about to tell how
         if self.has_ended():
             raise InferbenchError(
                 "IB-803",
@@ -123,9 +130,10 @@ class Process:
             return ""
 
     def log_end(self) -> str:
-        """Return the last lines that it said, to end a message with; its tables are left out."""
+        """Return what went wrong by its log, else its last lines, to end a message with."""
         lines = [line for line in self.log_text().splitlines() if line[:1] not in ("|", "+", "")]
-        kept = "\n".join(f"    {line}" for line in lines[-_LAST_LINES:])
+        faults = [line for line in lines if _FAULT.match(line) and not _USUAL.search(line)]
+        kept = "\n".join(f"    {line}" for line in (faults or lines)[-_LAST_LINES:])
         return f"\n{kept}" if kept else ""
 
     def stop(self, *, keep_log: bool = False, gently: bool = True) -> None:
@@ -134,11 +142,8 @@ class Process:
         if self._guard.poll() is None:
             assert self._guard.stdin is not None
             with contextlib.suppress(OSError):
-                if gently:
-                    self._guard.stdin.write(b"t")
-                    self._guard.stdin.flush()
-                else:
-                    self._guard.stdin.close()
+                self._guard.stdin.write((guard.GENTLY if gently else guard.AT_ONCE).encode())
+                self._guard.stdin.flush()
             try:
                 self._guard.wait(self._exit_s + 2 * _STOP_MARGIN_S)
             except subprocess.TimeoutExpired:
@@ -157,8 +162,14 @@ def _is_live_stub(pid: int) -> bool:
     """Whether a process is a stub that runs; one that ended may still be waited for."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return command.partition(b"\0")[0].decode(errors="replace").endswith(_STUB) and _is_live(pid)
+
+
+def _is_live(pid: int) -> bool:
+    try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return False
-    first = command.partition(b"\0")[0].decode(errors="replace")
-    return first.endswith(_STUB) and state not in (b"Z", b"X")
+    return state not in (b"Z", b"X")

@@ -53,8 +53,12 @@ def installed_for(gate: Gate, options: Mapping[str, Any]) -> dict[str, str]:
     from pytest_inferbench.serving.variant import KEYS, Variant
 
     variant = Variant.from_fields({k: v for k, v in options.items() if k in KEYS})
-    versions = gate.environments["default"].distributions  # as the cells that it is compared with
-    return installation_for(variant, gate.cache, gate.say, versions).as_fields()
+    key = f"{variant.runtime} {variant.device} {variant.accelerator}"
+    if key not in gate.installations:
+        versions = gate.environments["default"].distributions  # as what it is compared with has
+        found = installation_for(variant, gate.cache, gate.say, versions)
+        gate.installations[key] = found.as_fields()
+    return gate.installations[key]
 
 
 def model_name(name: str) -> str:

@@ -272,6 +272,12 @@ def _add_tensors(
         if config.max_batch_size:
             _check_batch(spec, dims, config.name)
             dims = dims[1:]
+        elif not dims:
+            raise InferbenchError(
+                "IB-806",
+                f"{spec.name!r} is a scalar, which no Triton server carries without a batch",
+                "Give it a dimension in the model.",
+            )
         added = kept.add(name=spec.name, dims=dims or [1])
         # A type is known to its field by number; its enumeration is the message's own.
         added.data_type = (

@@ -133,13 +133,31 @@ class Loaded:
         """Write samples where the load's process finds them, as long as this is open."""
         return save_samples(Path(self._folder.name, f"{name}.npz"), samples)
 
-    def burst(self, seconds: float, warmup_s: float = 0.0, **changes: Any) -> Burst:
+    def answers(self, expected: Path, tolerance: float, seconds: float) -> LoadResult:
+        """Make load for a while, every answer compared with the one to the client's own data.
+
+        Args:
+            expected: The answers to what is sent, as `save` wrote them.
+            tolerance: How far one may be off, as a share of the largest value.
+            seconds: For how long.
+
+        Raises:
+            InferbenchError: No load can be made.
+        """
+        from pytest_inferbench.load.running import run_load
+
+        return run_load(
+            self.plan.replace(
+                verify=True, expected=expected, tolerance=tolerance, seconds=seconds, warmup_s=0.0
+            )
+        )
+
+    def burst(self, seconds: float, warmup_s: float = 0.0) -> Burst:
         """Make load for a while.
 
         Args:
             seconds: How long is measured.
             warmup_s: For how long before.
-            changes: Other fields of the plan.
 
         Raises:
             InferbenchError: No request was answered (IB-851), the server does not tell its
@@ -147,7 +165,7 @@ class Loaded:
         """
         from pytest_inferbench.load.running import run_load
 
-        plan = self.plan.replace(seconds=seconds, warmup_s=warmup_s, **changes)
+        plan = self.plan.replace(seconds=seconds, warmup_s=warmup_s)
         before = self.observer.snapshot()
         with self.observer.watch() as seen:
             result = run_load(plan)
@@ -189,7 +207,7 @@ def load_once(run: CellRun, open_fields: dict[str, Any], clients: int) -> LoadRu
         with Loaded(run, opened["ran"], clients) as loaded:
             probes_ms = [probe_ms()]
             cpu = CpuWatch()  # server and clients are below this process, and no strangers
-            worker.call("guard", {"begin": True, "ours": pids_of(opened["ran"])})
+            worker.call("guard", {"begin": True})
             burst = loaded.burst(serving.run_s, serving.warmup_s)
             guarded = worker.call("guard", {"begin": False}).fields
             shares = cpu.shares()
@@ -254,16 +272,11 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> Path:
     """Write samples of one shape for a load's process, one behind the other."""
     import numpy as np
 
-    np.savez(path, **{name: np.stack([each[name] for each in samples]) for name in samples[0]})
+    stacked: dict[str, Any] = {
+        name: np.stack([each[name] for each in samples]) for name in samples[0]
+    }
+    np.savez(path, **stacked)
     return path
-
-
-def pids_of(ran: Mapping[str, Any]) -> list[int]:
-    """Return the server's processes, its stubs included: on a GPU they are no strangers."""
-    from pytest_inferbench.worker.supervisor import descendants
-
-    pid = ran.get("pid")
-    return [pid, *descendants(pid)] if pid else []
 
 
 def _burst(result: LoadResult, served: Snapshot, seen: Watched) -> Burst:

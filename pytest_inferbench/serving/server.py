@@ -19,8 +19,10 @@ from pytest_inferbench.serving.command import HOST, READY_S, Installation, Order
 from pytest_inferbench.serving.control import Control, HttpControl
 from pytest_inferbench.serving.process import Process, own_prefix
 
+__all__ = ["Installation", "Order", "Process", "Server", "connect", "facts_of", "start"]
+
 _PORT_TRIES = 5
-_POLL_S = 0.02
+_POLL_S, _ASK_S = 0.02, 2.0
 _TAKEN = ("Address already in use", "Socket '", "failed to start", "port is already")
 
 
@@ -226,22 +228,23 @@ def connect(url: str, metrics_url: str = "", timeout_s: float = 60.0) -> Server:
 def _ready(process: Process, order: Order, ports: Sequence[int]) -> Server | None:
     """Wait until a server is ready; None if it found a port taken."""
     http_url = f"http://{HOST}:{ports[0]}"
-    control = HttpControl(http_url)
+    control, asking = HttpControl(http_url), HttpControl(http_url, _ASK_S)
     deadline = time.monotonic() + order.ready_s
-    while not (control.is_ready() and _is_ours(control, process)):
+    while not (asking.is_ready() and _is_ours(asking, process)):
         if process.has_ended():
-            control.close()
+            asking.close()
             if 0 in order.ports and any(words in process.log_text() for words in _TAKEN):
                 return None
             raise _did_not_start(process)
         if time.monotonic() > deadline:
-            control.close()
+            asking.close()
             raise InferbenchError(
                 "IB-802",
                 f"the Triton server (pid {process.pid}) was not ready within {order.ready_s:g} s",
                 f"Its whole log is {process.log}; it ends with:{process.log_end()}",
             )
         time.sleep(_POLL_S)
+    asking.close()
     return Server(
         control,
         http_url=http_url,
@@ -269,14 +272,26 @@ def _did_not_start(process: Process) -> InferbenchError:
 
 
 def _free_ports(asked: Sequence[int]) -> list[int]:
-    """Return ports that nobody listens on just now, for those that are not given."""
+    """Return ports that nobody listens on just now: those that are given, or any.
+
+    Raises:
+        InferbenchError: One that is given is taken (IB-801).
+    """
     with contextlib.ExitStack() as held:
         found = []
         for port in asked:
             sock = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            if not port:
-                sock.bind((HOST, 0))
-            found.append(port or int(sock.getsockname()[1]))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind((HOST, port))
+            except OSError as error:
+                raise InferbenchError(
+                    "IB-801",
+                    f"port {port} of {HOST}, which the Triton server shall have, cannot be had:"
+                    f" {error.strerror}",
+                    "Name another, or 0 for any that is free.",
+                ) from error
+            found.append(int(sock.getsockname()[1]))
         return found
 
 

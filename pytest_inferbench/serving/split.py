@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 PARTS = ("network", "queue", "input", "infer", "output", "other")
 """What a request's time is made of, in the order that it passes through them; `network` is what the
@@ -55,14 +56,12 @@ class Snapshot:
         Raises:
             WentBackError: Something was counted less than then.
         """
-        return Snapshot(
-            **{
-                each.name: _difference(each.name, getattr(before, each.name), value)
-                if isinstance(value := getattr(self, each.name), int)
-                else _differences(each.name, getattr(before, each.name), value)
-                for each in fields(self)
-            }
-        )
+        found: dict[str, Any] = {}
+        for each in fields(self):
+            then, now = getattr(before, each.name), getattr(self, each.name)
+            differ = _difference if isinstance(now, int) else _differences
+            found[each.name] = differ(each.name, then, now)
+        return Snapshot(**found)
 
     @property
     def request_ms(self) -> float:
@@ -136,13 +135,13 @@ def _ms(ms: float) -> str:
     return f"{ms:+.0f} ms" if abs(ms) >= 100 else f"{ms:+.3g} ms"
 
 
-def _difference(name: str, before: int, after: int) -> int:
+def _difference(name: str, before: Any, after: Any) -> Any:
     if after < before:
         raise WentBackError(f"{name.removesuffix('_ns')} went back from {before} to {after}")
     return after - before
 
 
-def _differences(name: str, before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+def _differences(name: str, before: Any, after: Any) -> Any:
     gone = {key: after.get(key, 0) for key in before if after.get(key, 0) < before[key]}
     for key, count in gone.items():
         _difference(f"{name} {key}", before[key], count)

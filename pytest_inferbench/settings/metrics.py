@@ -146,8 +146,13 @@ PER_OUTPUT = (
 )
 """What may be limited for one output alone."""
 
+FAILURES = "load_failures"
+
 UNDER_LOAD = tuple(metric.name for metric in _ALL if metric.name.startswith(("load_", "queue_")))
 """What only a server under load has."""
+
+TIMED_UNDER_LOAD = tuple(name for name in UNDER_LOAD if name != FAILURES)
+"""Those of them that have noise."""
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name."""

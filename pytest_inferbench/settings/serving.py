@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,9 @@ from pytest_inferbench.settings.schema import ServingSettings, Settings
 from pytest_inferbench.settings.spelling import dotted, unknown
 
 _BASE = "triton-http"
+
+PATHS = ("preprocess",)
+"""Keys of a variant that are paths."""
 
 OWN = ("url", "metrics_url", "model", "timeout_s", "ready_s")
 """Keys of a variant that are the adapter's own: a server that somebody else runs, and patience."""
@@ -41,13 +45,16 @@ def check(serving: ServingSettings, known_backends: Collection[str], problems: P
 def with_variants(settings: Settings) -> Settings:
     """Return settings in which every variant of serving is a backend, like the server's own.
 
-    What `[backends.triton-NAME]` says beside it has the last word.
+    What `[backends.triton-NAME]` says beside it has the last word. Paths belong to the folder of
+    the settings, as all of theirs do.
     """
-    tables = {
-        backend: {LIKE: _BASE, **fields, **settings.backends.get(backend, {})}
-        for name, fields in settings.serving.variants.items()
-        if (backend := backend_of_variant(name))
-    }
+    folder = settings.source.parent if settings.source else Path()
+    tables = {}
+    for name, fields in settings.serving.variants.items():
+        backend = backend_of_variant(name)
+        own = {**fields, **settings.backends.get(backend, {})}
+        paths = {key: str(folder / Path(own[key]).expanduser()) for key in PATHS if own.get(key)}
+        tables[backend] = {LIKE: _BASE, **own, **paths}
     return msgspec.structs.replace(settings, backends={**settings.backends, **tables})
 
 

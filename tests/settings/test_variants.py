@@ -68,6 +68,13 @@ def test_variants_join_the_matrix_of_models_that_do_not_choose(loaded):
     assert {"triton-plain", "triton-batched"} <= gate.markers
 
 
+def test_paths_of_a_variant_belong_to_the_settings(loaded, tmp_path):
+    text = '[serving.variants.before]\npreprocess = "before.py"\n'
+    gate = Gate(loaded(text), Options(), Hardware("cpu-test-2c"))
+    options = users_options("triton-before", gate.settings.backends)
+    assert options["preprocess"] == str(tmp_path / "before.py")
+
+
 def test_a_backend_may_be_like_a_variant_and_a_table_has_the_last_word(loaded):
     more = """
         [backends.mine]
