@@ -57,7 +57,7 @@ def test_sixteen_clients_get_their_own_answers(triton, grpc, scheme, fields):
     assert result.protocol == plan.protocol
     assert 0 < result.p50_ms <= result.p99_ms
     assert result.client_cpu_s > 0
-    assert result.seconds == pytest.approx(plan.seconds, abs=0.3)
+    assert result.seconds > plan.seconds * 0.9
 
 
 def test_an_answer_that_is_another_s_fails(grpc, tmp_path):
