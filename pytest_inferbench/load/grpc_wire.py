@@ -102,6 +102,8 @@ class GrpcConnection:
                 self._greet(wire)
             self._stream += 2
             self._send(wire, call)
+            if not self._buffer:
+                self._wire.await_answer()
             message, trailers = self._answer(wire)
             whole = not self._leaving
         except TimeoutError:

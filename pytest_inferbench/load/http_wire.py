@@ -38,6 +38,7 @@ class HttpConnection:
         whole = False
         try:
             wire.sendall(request)
+            self._wire.await_answer()
             reply, whole = _read(wire)
         except TimeoutError:
             raise RequestError("timeout", lost=True) from None

@@ -104,6 +104,17 @@ class Wire:
             raise RequestError(f"no connection: {said(error)}", lost=True) from None
         return self._socket, True
 
+    def await_answer(self) -> None:
+        """Let other clients of this process go on until there is something to read.
+
+        gevent's sockets try to read first. Where the server shares few cores with its clients, the
+        answer is often there by then: a client would ask again without ever letting another one
+        ask, and sixteen of them would have one request under way.
+        """
+        wait = getattr(self._socket, "_wait", None)
+        if wait is not None and not self._address.tls:
+            wait(self._socket._read_event)  # type: ignore[union-attr]
+
     def close(self) -> None:
         """End the connection."""
         if self._socket is not None:
