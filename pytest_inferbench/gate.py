@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
+from pytest_inferbench.comparisons import gated
 from pytest_inferbench.environments import (
     check_hardware,
     environment_facts,
@@ -28,6 +29,7 @@ from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
 from pytest_inferbench.serving.variants import with_servers
+from pytest_inferbench.settings.serving import with_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,7 +78,7 @@ class Gate:
         Raises:
             InferbenchError: The options ask for what cannot be compared.
         """
-        settings = with_against(settings, options)
+        settings = with_against(with_variants(settings), options)
         check_against(settings, options)
         catalog = catalog_of(registered or {}, settings.backends)
         self.catalog = with_servers(catalog, settings.backends, options.triton_url)
@@ -99,7 +101,7 @@ class Gate:
             [
                 ModelAxes(
                     name,
-                    model.backends or settings.matrix.backends,
+                    settings.backends_of(name),
                     model.precisions or settings.matrix.precisions,
                     frozenset(model.sources),
                     why_absent(model),
@@ -239,20 +241,8 @@ class Gate:
 
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
-        gated = (
-            *("p5", "p50", "p90", "p99", "mean", "memory", "cold_start"),
-            *("device_memory", "power", "energy", "throughput"),
-        )
         able = [cell for cell in cells if not cell.cannot_run]
-        of_one = sum(
-            self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
-            for cell in able
-            for metric in gated
-        )
-        of_two = sum(
-            len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
-        )
-        self.comparisons = max(1, of_one + of_two)
+        self.comparisons = max(1, sum(gated(self.settings, self.catalog, cell) for cell in able))
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""

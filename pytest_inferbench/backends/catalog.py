@@ -67,6 +67,11 @@ class BackendInfo:
         return {**self.options, **self.device_options.get(device, {})}
 
 
+def backend_of_variant(name: str) -> str:
+    """Return the backend that a variant of serving is, by the variant's name in the settings."""
+    return f"triton-{name}"
+
+
 def device_marker(device: str) -> frozenset[str]:
     """Return the marker of cells on a kind of device; remote ones have none."""
     return frozenset({"cpu"} if device == "cpu" else () if device == "remote" else {"gpu"})

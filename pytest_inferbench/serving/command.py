@@ -125,6 +125,7 @@ def command_of(
             for key, value in (("address", HOST), ("port", port))
         ),
     ]
+    arguments.append("--metrics-config=summary_latencies=true")  # percentiles of the queue
     if installation.backends:
         arguments.append(f"--backend-directory={installation.backends}")
     if order.cache_mib:

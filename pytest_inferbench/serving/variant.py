@@ -112,7 +112,7 @@ class Variant:
         }
         variant = cls(**kept)
         if fault := variant._contradiction():
-            raise InferbenchError("IB-800", fault, "docs/serving.md has every key of a variant.")
+            raise InferbenchError("IB-800", fault, "docs/triton.md has every key of a variant.")
         return variant
 
     def as_fields(self) -> dict[str, Any]:

@@ -17,8 +17,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUNTIMES = "onnxruntime openvino nncf torch torchvision torch_tensorrt tensorrt tensorrt_rtx"
 LIBRARIES = "tensorrt_bindings tensorrt_rtx_bindings tensorrt_libs pycuda cuda cupy ml_dtypes"
-OTHERS = "pycocotools PIL hypothesis tritonclient locust jinja2 xdist psutil scipy pandas jiwer"
-OPTIONAL = {*RUNTIMES.split(), *LIBRARIES.split(), *OTHERS.split()}
+JUDGES = "pycocotools faster_coco_eval jiwer"
+OTHERS = "PIL hypothesis tritonclient locust jinja2 xdist psutil scipy pandas"
+OPTIONAL = {*RUNTIMES.split(), *LIBRARIES.split(), *JUDGES.split(), *OTHERS.split()}
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys, traceback
 
