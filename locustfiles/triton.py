@@ -10,12 +10,8 @@ from __future__ import annotations
 
 from locust import events
 
-from pytest_inferbench.load.driver import Driver, LoadUser
+from pytest_inferbench.load.driver import Driver, user_class
 
 DRIVER = Driver("triton", events)
 
-
-class TritonUser(LoadUser):
-    """A client that asks again when it was answered, or when an open loop's next request is due."""
-
-    driver = DRIVER
+TritonUser = user_class(DRIVER, "TritonUser")

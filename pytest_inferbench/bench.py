@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.accuracy.carried import bfloat16_values
+from pytest_inferbench.artifacts.bfloat16 import round_to_bfloat16
 from pytest_inferbench.cellrun import FATAL
 from pytest_inferbench.errors import InferbenchError
 
@@ -236,8 +237,5 @@ def narrowed(array: Array, dtype: str) -> Array:
             np.float16
         )
     if dtype == "bfloat16":
-        bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
-        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        nan = np.isnan(np.asarray(array, np.float32))
-        return np.where(nan, 0x7FC0, rounded).astype(np.uint16)
+        return round_to_bfloat16(np.asarray(array, np.float32))
     return np.asarray(array).astype(dtype)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Transcripts,
     )
     from pytest_inferbench.serving.beside import LoadSpeedup
+    from pytest_inferbench.serving.chaos.resilience import Resilience
+    from pytest_inferbench.serving.chaos.seen import Seen
     from pytest_inferbench.serving.handle import Load
     from pytest_inferbench.serving.parity import Parity
     from pytest_inferbench.side_by_side import Speedup
@@ -217,6 +219,26 @@ def throughput(_inferbench_run: CellRun) -> Throughput:
     from pytest_inferbench.throughput import Throughput
 
     return Throughput(_inferbench_run)
+
+
+@pytest.fixture
+def resilience(_inferbench_run: CellRun) -> Resilience:
+    """What the cell's server withstands: `stub_killed()`, `malformed()`, ... give what was seen."""
+    from pytest_inferbench.serving.chaos.resilience import Resilience
+
+    return Resilience(_inferbench_run)
+
+
+@pytest.fixture
+def withstood(request: pytest.FixtureRequest, cell: Cell) -> Callable[[Callable[[], Seen]], None]:
+    """Fail with what a server did not withstand; its times and what is known go to the report."""
+
+    def withstood(question: Callable[[], Seen]) -> None:
+        from pytest_inferbench.conclusion import conclude_resilience
+
+        conclude_resilience(request.node, cell, question)
+
+    return withstood
 
 
 @pytest.fixture

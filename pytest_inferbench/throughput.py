@@ -6,7 +6,6 @@ session to record. Launching is in `sweeps.py`, the statistics in `judge/`.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,7 +20,7 @@ from pytest_inferbench.launches import valid
 from pytest_inferbench.recording import environment_of, short
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.sweeps import DEFAULT_BATCHES, Sweep
-from pytest_inferbench.timing import ACCEPT, RunsHandle, confirmed, recorded, said_of
+from pytest_inferbench.timing import ACCEPT, RunsHandle, confirmed, said_of
 
 if TYPE_CHECKING:
     from pytest_inferbench.baselines.differences import Difference
@@ -99,12 +98,7 @@ class Throughput(RunsHandle):
                 comparisons=gate.comparisons,
                 same_speed=gate.settings.latency.same_speed,
             )
-            if gate.options.update is not None and len(sweeps) >= MIN_RUNS:
-                judged = recorded(judged)
-        if judged.code == "IB-612" and self._set_aside:
-            detail = f"{judged.detail}; set aside: {self._set_aside}"
-            judged = dataclasses.replace(judged, detail=detail)
-        return judged
+        return self._in_context(judged, budget, len(sweeps))
 
     def _alike(self, stored: Sequence[Session]) -> StoredSessions:
         """Return the recorded sessions that swept the same batch sizes: no others compare."""

@@ -151,20 +151,26 @@ class RunsHandle(Handle):
         runs = [Run(figures_of(launch)[budget.metric], launch.probe_ms) for launch in launches]
         gate, cell = self._run.gate, self._run.cell
         if budget.kind == "absolute":
-            return judge_objective(budget, [run.value for run in runs], gate.comparisons)
-        judgement = judge_stored(
-            budget,
-            runs,
-            _sessions_of(budget.metric, stored, self._label),
-            hardware=cell.hardware,
-            comparisons=gate.comparisons,
-            same_speed=gate.settings.latency.same_speed,
-        )
+            judgement = judge_objective(budget, [run.value for run in runs], gate.comparisons)
+        else:
+            judgement = judge_stored(
+                budget,
+                runs,
+                _sessions_of(budget.metric, stored, self._label),
+                hardware=cell.hardware,
+                comparisons=gate.comparisons,
+                same_speed=gate.settings.latency.same_speed,
+            )
+        return self._in_context(judgement, budget, len(launches))
+
+    def _in_context(self, judgement: Judgement, budget: Budget, runs: int) -> Judgement:
+        """Say why too few runs count; of what is being recorded, say that instead."""
         if judgement.code == "IB-612" and self._set_aside:
             detail = f"{judgement.detail}; set aside: {self._set_aside}"
             judgement = dataclasses.replace(judgement, detail=detail)
-        recording = gate.options.update is not None and len(launches) >= MIN_RUNS
-        return recorded(judgement) if recording else judgement
+        updating = self._run.gate.options.update is not None
+        becomes_baseline = updating and budget.kind != "absolute" and runs >= MIN_RUNS
+        return recorded(judgement) if becomes_baseline else judgement
 
     @property
     def _label(self) -> str:

@@ -1,23 +1,22 @@
 """Average precision of detections, as COCO defines it.
 
-Takes checked annotations and detections; gives scores and the matches behind them. pycocotools is
-the judge of record. Pure: knows neither files nor models.
+Takes checked annotations and detections; gives scores and the matches behind them. Who computes the
+precision is for `coco_judge` to say. Pure: knows neither files nor models.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_inferbench.accuracy import coco_judge
 from pytest_inferbench.accuracy.detection import Detections
 from pytest_inferbench.accuracy.ground_truth import GroundTruth
+from pytest_inferbench.accuracy.matching import Found, Matches, Objects
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.settings.spelling import nearest
 
@@ -93,18 +92,19 @@ class CocoScores:
 
 
 def evaluate(ground_truth: GroundTruth, detections: Detections) -> CocoScores:
-    """Score detections against annotations with pycocotools.
+    """Score detections against annotations with pycocotools, or what stands in for it.
 
     A detection of class ``i`` is one of the ``i``-th category by ascending id.
 
     Raises:
-        InferbenchError: IB-534 without pycocotools, IB-531 if the detections are not of exactly
-            these images and categories.
+        InferbenchError: IB-534 without pycocotools, IB-535 if what is installed does not give its
+            digits, IB-531 if the detections are not of exactly these images and categories.
     """
     _check_detections(ground_truth, detections)
-    judge = _run_pycocotools(ground_truth, detections)
-    precision = judge.eval["precision"][..., -1]  # the last is 100 detections an image
-    image_ids = tuple(int(i) for i in judge.params.imgIds)
+    image_ids = tuple(sorted(image.id for image in ground_truth.images))
+    precision, matches = coco_judge.score(
+        list(_classes(ground_truth, detections, np.array(image_ids, np.int64)))
+    )
     names = [category.name for category in ground_truth.categories]
     return CocoScores(
         map=_mean(precision[:, :, :, 0]),
@@ -116,7 +116,7 @@ def evaluate(ground_truth: GroundTruth, detections: Detections) -> CocoScores:
         per_class={name: _mean(precision[:, :, k, 0]) for k, name in enumerate(names)},
         images=len(image_ids),
         image_ids=image_ids,
-        matches=tuple(_class_matches(judge, k) for k in range(len(names))),
+        matches=tuple(_class_matches(each, len(image_ids)) for each in matches),
         precision=precision,
     )
 
@@ -167,113 +167,41 @@ def _check_detections(truth: GroundTruth, detections: Detections) -> None:
         )
 
 
-def _run_pycocotools(truth: GroundTruth, detections: Detections) -> Any:
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except (ImportError, ValueError) as error:  # ValueError: built for another numpy
-        raise InferbenchError(
-            "IB-534",
-            f"detections are scored by pycocotools, which cannot be imported: {error}",
-            "install the extra: pip install 'pytest-inferbench[coco]'",
-        ) from error
-    annotated, detected = COCO(), COCO()
-    annotated.dataset = _annotation_rows(truth)
-    detected.dataset = {**annotated.dataset, "annotations": _detection_rows(truth, detections)}
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress by printing
-        annotated.createIndex()
-        detected.createIndex()
-        judge = COCOeval(annotated, detected, "bbox")
-        _match(judge, truth, detections)
-        judge.accumulate()
-    return judge
-
-
-def _match(judge: Any, truth: GroundTruth, detections: Detections) -> None:
-    """Do what `COCOeval.evaluate` does, and only where an image has anything of a class.
-
-    Of every other pair it finds nothing, and most pairs of 5,000 images and 80 classes are such.
-    """
-    params = judge.params
-    params.imgIds = sorted({int(i) for i in params.imgIds})
-    params.catIds = sorted({int(i) for i in params.catIds})
-    judge._prepare()
-    labels = [truth.categories[label].id for label in detections.labels.tolist()]
-    pairs = set(zip(detections.image_ids.tolist(), labels, strict=True))
-    pairs |= {(each.image_id, each.category_id) for each in truth.annotations}
-    judge.ious = {pair: judge.computeIoU(*pair) for pair in sorted(pairs)}
-    judge.evalImgs = [
-        judge.evaluateImg(image, category, area, params.maxDets[-1])
-        if (image, category) in pairs
-        else None
-        for category in params.catIds
-        for area in params.areaRng
-        for image in params.imgIds
-    ]
-    judge._paramsEval = copy.deepcopy(params)
-
-
-def _annotation_rows(truth: GroundTruth) -> dict[str, list[dict[str, Any]]]:
-    return {
-        "images": [{"id": image.id} for image in truth.images],
-        "categories": [{"id": category.id} for category in truth.categories],
-        "annotations": [
-            {
-                "id": number,  # not its own: pycocotools takes an object with id 0 for unmatched
-                "image_id": a.image_id,
-                "category_id": a.category_id,
-                "bbox": a.bbox,
-                "area": a.bbox[2] * a.bbox[3] if a.area is None else a.area,
-                "iscrowd": int(a.iscrowd),
-            }
-            for number, a in enumerate(truth.annotations, start=1)
-        ],
-    }
-
-
-def _detection_rows(truth: GroundTruth, detections: Detections) -> list[dict[str, Any]]:
-    sizes = detections.boxes_xyxy[:, 2:] - detections.boxes_xyxy[:, :2]
-    columns = (
-        detections.image_ids.tolist(),
-        detections.labels.tolist(),
-        np.concatenate([detections.boxes_xyxy[:, :2], sizes], axis=1).tolist(),
-        np.prod(sizes, axis=1).tolist(),
-        detections.scores.tolist(),
+def _classes(
+    truth: GroundTruth, detections: Detections, image_ids: npt.NDArray[np.int64]
+) -> Iterator[tuple[Objects, Found]]:
+    """Yield each category's objects and detections; images are numbers into `image_ids`."""
+    annotations = truth.annotations
+    boxes = np.array([a.bbox for a in annotations], np.float64)
+    stated = [np.nan if a.area is None else a.area for a in annotations]
+    objects = Objects(
+        np.searchsorted(image_ids, [a.image_id for a in annotations]),
+        boxes,
+        np.where(np.isnan(stated), boxes[:, 2] * boxes[:, 3], stated),
+        np.array([bool(a.iscrowd) for a in annotations]),
     )
-    return [
-        {
-            "id": number,
-            "image_id": image_id,
-            "category_id": truth.categories[label].id,
-            "bbox": bbox,
-            "area": area,
-            "iscrowd": 0,
-            "score": score,
-        }
-        for number, (image_id, label, bbox, area, score) in enumerate(
-            zip(*columns, strict=True), start=1
-        )
-    ]
+    sizes = detections.boxes_xyxy[:, 2:] - detections.boxes_xyxy[:, :2]
+    found = Found(
+        np.searchsorted(image_ids, detections.image_ids),
+        np.concatenate([detections.boxes_xyxy[:, :2], sizes], axis=1),
+        sizes[:, 0] * sizes[:, 1],
+        detections.scores,
+    )
+    categories = np.array([a.category_id for a in annotations], np.int64)
+    for label, category in enumerate(truth.categories):
+        of_class = categories == category.id
+        yield objects.take(of_class), found.take(detections.labels == label)
 
 
-def _class_matches(judge: Any, number: int) -> ClassMatches:
-    """Gather what `COCOeval.evaluate` found of one class, sorted as its `accumulate` would."""
-    images = len(judge.params.imgIds)
-    start = number * len(judge.params.areaRng) * images  # the first area is all of them
-    rows = [(i, row) for i, row in enumerate(judge.evalImgs[start : start + images]) if row]
-    none = np.empty((len(IOUS), 0))
-    scores = np.concatenate([np.empty(0), *(row["dtScores"] for _, row in rows)])
-    order = np.argsort(-scores, kind="mergesort")
-    matched = np.concatenate([none, *(row["dtMatches"] for _, row in rows)], axis=1) > 0
-    ignored = np.concatenate([none, *(row["dtIgnore"] for _, row in rows)], axis=1) > 0
-    objects = np.zeros(images, np.int64)
-    for i, row in rows:
-        objects[i] = np.count_nonzero(row["gtIgnore"] == 0)
-    counts = [len(row["dtScores"]) for _, row in rows]
+def _class_matches(each: Matches, images: int) -> ClassMatches:
+    """Return the matches over all sizes, sorted as `COCOeval.accumulate` sorts them."""
+    order = np.argsort(-each.scores, kind="mergesort")
+    matched, ignored = each.matched[0], each.ignored[0]
+    to_find = each.object_image[~each.object_ignored[0]]
     return ClassMatches(
-        image=np.repeat(np.array([i for i, _ in rows], np.int64), counts)[order],
-        scores=scores[order],
+        image=each.image[order],
+        scores=each.scores[order],
         hits=(matched & ~ignored)[:, order],
         ignored=ignored[:, order],
-        objects=objects,
+        objects=np.bincount(to_find, minlength=images),
     )

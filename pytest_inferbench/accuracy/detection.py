@@ -27,6 +27,7 @@ CONFIDENCE = 0.001
 IOU = 0.7
 MAX_DETECTIONS = 300
 
+_BLOCK = 256  # boxes that are compared with each other at once
 _SCORE_SLACK = 0.01  # quantised and half-precision sigmoids overshoot a little
 
 
@@ -132,7 +133,10 @@ def decode(
         return _decode_end_to_end(table, classes, confidence, name)
     scores = table[:, 4:] if layout == "yolov8" else table[:, 5:] * table[:, 4:5]
     _check_scores(scores, name)
-    anchors, labels = np.nonzero(scores >= confidence)
+    likely = scores >= confidence
+    some = np.flatnonzero(likely.any(axis=1))  # few of thousands, so what follows is small
+    rows, labels = np.nonzero(likely[some])
+    anchors = some[rows]
     centres, half = table[anchors, 0:2], table[anchors, 2:4] / 2
     corners = np.concatenate([centres - half, centres + half], axis=1)
     return Boxes(corners, scores[anchors, labels], labels.astype(np.int64))
@@ -217,21 +221,39 @@ def nms(
     first row is better. Boxes without area overlap nothing.
     """
     order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = np.asarray(boxes_xyxy, np.float64)[order].T
-    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    boxes = np.asarray(boxes_xyxy, np.float64)[order]
     ordered_labels = labels[order]
     rest: Int64 = np.arange(len(order))
     kept: list[int] = []
     while len(rest) and len(kept) < max_detections:
-        best, rest = rest[0], rest[1:]
-        kept.append(best)
-        width = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
-        height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        # multiplied out, so that two boxes without area are not 0 / 0
-        over = shared > iou * (areas[best] + areas[rest] - shared)
-        rest = rest[~(over & (ordered_labels[rest] == ordered_labels[best]))]
-    return order[kept].astype(np.int64)
+        block, rest = rest[:_BLOCK], rest[_BLOCK:]
+        over = _suppresses(boxes, ordered_labels, block, block, iou)
+        gone = np.zeros(len(block), bool)
+        chosen: list[int] = []
+        for row in range(len(block)):
+            if not gone[row]:
+                chosen.append(row)
+                gone |= over[row]
+        kept += block[chosen].tolist()
+        rest = rest[~_suppresses(boxes, ordered_labels, block[chosen], rest, iou).any(axis=0)]
+    return order[kept[:max_detections]].astype(np.int64)
+
+
+def _suppresses(
+    boxes: Float64, labels: npt.NDArray[Any], better: Int64, worse: Int64, iou: float
+) -> npt.NDArray[np.bool_]:
+    """Whether each of some rows (first axis) overlaps each of others of its class too much."""
+    x1, y1, x2, y2 = boxes[better].T[:, :, None]
+    a1, b1, a2, b2 = boxes[worse].T
+    width = np.minimum(x2, a2) - np.maximum(x1, a1)
+    height = np.minimum(y2, b2) - np.maximum(y1, b1)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    others = np.maximum(a2 - a1, 0) * np.maximum(b2 - b1, 0)
+    # multiplied out, so that two boxes without area are not 0 / 0
+    over: npt.NDArray[np.bool_] = shared > iou * (areas + others - shared)
+    over &= labels[better][:, None] == labels[worse]
+    return over
 
 
 def detect(

@@ -89,7 +89,6 @@ def map_drop(
     Raises:
         InferbenchError: IB-533 if the two cannot be paired, or there is nothing to resample.
     """
-    images = reference.images
     if (reference.image_ids, list(reference.per_class)) != (
         candidate.image_ids,
         list(candidate.per_class),
@@ -97,20 +96,14 @@ def map_drop(
         raise InferbenchError("IB-533", "the two scores are not of the same images and categories")
     before, classes_before = _figures(reference, iou)
     after, classes_after = _figures(candidate, iou)
-    if images < 2 or before is None or after is None:
+    if reference.images < 2 or before is None or after is None:
         raise InferbenchError(
             "IB-533",
-            f"the drop of mAP over {images} image{'s' * (images != 1)} has no interval",
+            f"the drop of mAP over {reference.images} image{'s' * (reference.images != 1)} "
+            "has no interval",
             "it takes objects to find and two images or more, better a hundred",
         )
-    draws = np.random.default_rng(seed).multinomial(images, [1 / images] * images, resamples)
-    weights = draws.astype(np.float64)
-    drops = resampled_map(_at(reference, iou), weights) - resampled_map(
-        _at(candidate, iou), weights
-    )
-    drops = drops[np.isfinite(drops)]  # a draw may hold no object at all
-    if not drops.size:
-        raise InferbenchError("IB-533", "no resample of the images holds an object to find")
+    drops = _resampled_drops(reference, candidate, resamples, seed, iou)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drops, [tail, 1 - tail])
     return Drop(
@@ -119,15 +112,35 @@ def map_drop(
         high=float(high),
         resamples=len(drops),
         confidence=confidence,
-        images=images,
-        per_class={
-            name: None if ap is None or other is None else ap - other
-            for (name, ap), other in zip(
-                classes_before.items(), classes_after.values(), strict=True
-            )
-        },
+        images=reference.images,
+        per_class=_differences(classes_before, classes_after),
         worst_images=_worst_images(reference, candidate, worst),
     )
+
+
+def _resampled_drops(
+    reference: CocoScores, candidate: CocoScores, resamples: int, seed: int, iou: float | None
+) -> Float64:
+    images = reference.images
+    draws = np.random.default_rng(seed).multinomial(images, [1 / images] * images, resamples)
+    before, after = (
+        resampled_map(_at(scores, iou), draws.astype(np.float64))
+        for scores in (reference, candidate)
+    )
+    drops: Float64 = before - after
+    drops = drops[np.isfinite(drops)]  # a draw may hold no object at all
+    if not drops.size:
+        raise InferbenchError("IB-533", "no resample of the images holds an object to find")
+    return drops
+
+
+def _differences(
+    before: Mapping[str, float | None], after: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    pairs = zip(before.items(), after.values(), strict=True)
+    return {
+        name: None if ap is None or other is None else ap - other for (name, ap), other in pairs
+    }
 
 
 def resampled_map(matches: tuple[ClassMatches, ...], weights: Float64) -> Float64:

@@ -9,13 +9,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import gevent
-from gevent.lock import RLock
-from locust import User
-from locust.exception import StopUser
-from locust.runners import MasterRunner, WorkerRunner
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load import locust_stats, options, verdict
@@ -43,7 +37,7 @@ class Driver:
         self.rate_share = 1.0
         """The part of the planned rate that is due in the stretches to come."""
         self._session: Session | None = None
-        self._lock = RLock()
+        self._lock: Any = None
         self._stretch: Stretch | None = None
         self._parts = Parts()
         self._judged = False
@@ -56,6 +50,8 @@ class Driver:
 
     def user(self) -> Asking:
         """Return one more client; the first makes the requests of all."""
+        from locust.exception import StopUser
+
         try:
             return self.session().user()
         except (InferbenchError, RequestError) as error:
@@ -68,6 +64,8 @@ class Driver:
 
     def session(self) -> Session:
         """Return what this process has prepared."""
+        from locust.exception import StopUser
+
         with self._lock:
             if self._session is None:
                 if self.faults:
@@ -92,6 +90,8 @@ class Driver:
 
     def begin(self, clients: int) -> None:
         """Begin a stretch in every process, with so many users in all; one that is open ends."""
+        import gevent
+
         self.end()
         try:
             plan = self.plan
@@ -101,7 +101,7 @@ class Driver:
         rate = None if plan.rate_per_s is None else plan.rate_per_s * self.rate_share
         self._stretch = Stretch(clients, plan.warmup_s)
         runner = self.environment.runner
-        if not isinstance(runner, MasterRunner):
+        if not self._conducts:
             self._begin_here({"clients": clients, "rate_per_s": rate})
         else:
             users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
@@ -119,11 +119,13 @@ class Driver:
 
     def end(self) -> None:
         """End the stretch in every process, and keep what came of it."""
+        import gevent
+
         stretch, self._stretch = self._stretch, None
         if stretch is None:
             return
         runner = self.environment.runner
-        if not isinstance(runner, MasterRunner):
+        if not self._conducts:
             result = self._session.end() if self._session is not None else None
             if result is not None:
                 self.results.append(result)
@@ -144,24 +146,33 @@ class Driver:
 
     def fail(self, text: str) -> None:
         """Note that no load can be made, and end the run."""
+        import gevent
+
         runner = self.environment.runner
-        if isinstance(runner, WorkerRunner):
+        if self._is_worker:
             runner.send_message(_FAULT, {"text": text})
         if text in self.faults:
             return
         self.faults.append(text)
-        if not isinstance(runner, WorkerRunner):
+        if not self._is_worker:
             gevent.spawn(runner.quit)
 
     # --- Locust's events
 
     def _init(self, environment: Any, runner: Any, **_: Any) -> None:
+        import gevent
+        from gevent.lock import RLock
+        from locust.runners import MasterRunner, WorkerRunner
+
         self.environment: Any = environment
+        self._lock = RLock()
+        self._conducts = isinstance(runner, MasterRunner)
+        self._is_worker = isinstance(runner, WorkerRunner)
         environment.load_driver = self
         self.kind, self.name = self.service, "infer"
         events = environment.events
         events.quitting.add_listener(self._quitting)
-        if isinstance(runner, WorkerRunner):
+        if self._is_worker:
             runner.register_message(_BEGIN, self._on_begin, concurrent=True)
             runner.register_message(_END, self._on_end, concurrent=True)
             gevent.spawn(self._fold_now_and_then)
@@ -169,7 +180,7 @@ class Driver:
         events.test_start.add_listener(lambda **_: self._started())
         events.spawning_complete.add_listener(lambda user_count, **_: self.begin(user_count))
         events.test_stopping.add_listener(lambda **_: self.end())
-        if isinstance(runner, MasterRunner):
+        if self._conducts:
             runner.register_message(_PART, self._on_part)
             runner.register_message(_FAULT, lambda msg, **_: self.fail(msg.data["text"]))
         else:
@@ -184,6 +195,8 @@ class Driver:
         self.results, self.faults = [], []
 
     def _begin_here(self, told: dict[str, Any]) -> None:
+        from locust.exception import StopUser
+
         try:
             self.session().begin(**told)
         except StopUser:
@@ -220,7 +233,7 @@ class Driver:
 
     def _quitting(self, environment: Any, **_: Any) -> None:
         """Say what came of it; every connection is closed, so that the exit does not hang."""
-        if isinstance(environment.runner, WorkerRunner):
+        if self._is_worker:
             environment.process_exit_code = 0
             self._tell_part()  # of a stretch that nobody ended: Ctrl-C reaches every process
         else:
@@ -233,6 +246,8 @@ class Driver:
             session.close()
 
     def _fold_now_and_then(self) -> None:
+        import gevent
+
         while True:
             gevent.sleep(_FOLD_S)
             if self._session is not None:
@@ -249,25 +264,20 @@ class Driver:
         )
 
 
-class LoadUser(User):  # type: ignore[misc]
-    """A client of a driver; a locust file subclasses it with its own."""
+def user_class(driver: Driver, name: str) -> Any:
+    """Return a user of Locust's whose work is a driver's, for a locust file to hold by its name."""
+    from locust import User
 
-    abstract = True
-    driver: Driver
-    wait_time = staticmethod(lambda *_: 0)
+    def on_start(user: Any) -> None:
+        user.asking = driver.user()
 
-    def on_start(self) -> None:
-        """Make the requests."""
-        self._asking = self.driver.user()
-
-    def on_stop(self) -> None:
-        """End the connection."""
-        asking = getattr(self, "_asking", None)
+    def on_stop(user: Any) -> None:
+        asking = getattr(user, "asking", None)
         if asking is not None:
             asking.close()
 
-    def ask(self) -> None:
-        """Ask for a while; Locust stops users between two calls."""
-        self.driver.work(self._asking)
+    def ask(user: Any) -> None:
+        driver.work(user.asking)
 
-    tasks: ClassVar[list[Any]] = [ask]
+    body = {"on_start": on_start, "on_stop": on_stop, "tasks": [ask]}
+    return type(User)(name, (User,), {**body, "wait_time": lambda _: 0, "__module__": __name__})

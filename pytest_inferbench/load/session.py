@@ -11,11 +11,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
-
-import gevent
-from gevent.event import Event
-from gevent.lock import BoundedSemaphore
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.load.histogram import Histogram, merged, of_latencies
 from pytest_inferbench.load.pacing import Pacer
@@ -89,6 +85,11 @@ class Session:
         report: Callable[[list[int], int], None],
         report_failure: Callable[[str], None],
     ) -> None:
+        import gevent
+        from gevent.event import Event
+        from gevent.lock import BoundedSemaphore
+
+        self._gevent = gevent
         self.plan = plan
         self._target = target_of(plan, clients)
         self._report, self._report_failure = report, report_failure
@@ -103,7 +104,7 @@ class Session:
         self._epoch_ns = self._stretch = 0
         self._begun = (0, 0.0)
         self._share: tuple[int, float | None] = (0, None)
-        self._starting: gevent.Greenlet | None = None
+        self._starting: Any = None
 
     def user(self) -> User:
         """Return another user."""
@@ -136,7 +137,7 @@ class Session:
             plan = self.plan
             self._schedule = due_s(plan.arrivals, rate_per_s, plan.seed * 1000 + number, phase)
             self._due.set()
-        self._starting = gevent.spawn_later(self.plan.warmup_s, self._count)
+        self._starting = self._gevent.spawn_later(self.plan.warmup_s, self._count)
 
     def end(self) -> LoadResult | None:
         """End the stretch and return what came of it; None where it did not begin to count.
@@ -243,7 +244,7 @@ class Session:
         tally.fail(reason)
         self._report_failure(reason)
         if error.lost:
-            gevent.sleep(_AFTER_LOSS_S)
+            self._gevent.sleep(_AFTER_LOSS_S)
 
     def _count(self) -> None:
         self._starting = None
@@ -269,7 +270,7 @@ class Session:
             tally.failures["not sent: every client was waiting"] += unsent
         give_up_s = time.monotonic() + DRAIN_S
         while tally.open and time.monotonic() < give_up_s:
-            gevent.sleep(0.005)
+            self._gevent.sleep(0.005)
         if tally.open:
             tally.failures["not answered before the end"] += tally.open
 

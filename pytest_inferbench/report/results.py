@@ -74,10 +74,7 @@ def results(gate: Gate) -> dict[str, Any]:
                 for cell in gate.cells
                 if cell.id in by_cell
             ],
-            "serving": [
-                study.plain(each)
-                for each in study.studies(gate.cells, gate.ledger, gate.settings.serving.objectives)
-            ],
+            "serving": [study.plain(each) for each in study.of_gate(gate)],
             "onnx_ops": [plain_coverage(each) for each in gate.coverage()],
             "notices": list(gate.notices),
         }

@@ -10,13 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell
 from pytest_inferbench.report.messages import figure, percent
+from pytest_inferbench.serving.decision import Ladder, decide, ladder_of
 from pytest_inferbench.serving.split import PARTS
 from pytest_inferbench.settings.budgets import Budget
+
+if TYPE_CHECKING:
+    from pytest_inferbench.gate import Gate
 
 LATENCIES = ("mean", "p50", "p90", "p95", "p99", "sd")
 _SYMBOLS = dict(zip(PARTS, "nqi#o.", strict=True))
@@ -33,6 +37,7 @@ class Row:
         gain: By how much more it gets through than the first; None for the first itself.
         missed: The objectives that it misses, each as a sentence.
         is_best: Whether it is the best of those that miss none.
+        decision: What the settings' ladder says of it; empty where there is none.
     """
 
     cell: Cell
@@ -42,6 +47,7 @@ class Row:
     gain: float | None = None
     missed: tuple[str, ...] = ()
     is_best: bool = False
+    decision: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,19 @@ class Study:
     objectives: Mapping[str, Budget] = field(default_factory=dict)
 
 
-def studies(cells: Sequence[Cell], ledger: Ledger, objectives: Mapping[str, Budget]) -> list[Study]:
+def of_gate(gate: Gate) -> list[Study]:
+    """Return the studies of a session, with the settings' objectives and ladder."""
+    serving = gate.settings.serving
+    ladder = ladder_of(serving.decisions, serving.otherwise) if serving.decisions else None
+    return studies(gate.cells, gate.ledger, serving.objectives, ladder)
+
+
+def studies(
+    cells: Sequence[Cell],
+    ledger: Ledger,
+    objectives: Mapping[str, Budget],
+    ladder: Ladder | None = None,
+) -> list[Study]:
     """Return what was measured under load, in the matrix's order."""
     groups: dict[tuple[str, str, int], list[tuple[Cell, Mapping[str, Any]]]] = {}
     by_cell = ledger.by_cell()
@@ -65,7 +83,7 @@ def studies(cells: Sequence[Cell], ledger: Ledger, objectives: Mapping[str, Budg
                 key = (cell.model, cell.precision, told["clients"])
                 groups.setdefault(key, []).append((cell, told))
     return [
-        Study(*key, rows=_rows(measured, objectives), objectives=objectives)
+        Study(*key, rows=_rows(measured, objectives, ladder), objectives=objectives)
         for key, measured in sorted(groups.items(), key=lambda item: _place(item[0], cells))
     ]
 
@@ -77,7 +95,9 @@ def _place(key: tuple[str, str, int], cells: Sequence[Cell]) -> tuple[int, int]:
 
 
 def _rows(
-    measured: Sequence[tuple[Cell, Mapping[str, Any]]], objectives: Mapping[str, Budget]
+    measured: Sequence[tuple[Cell, Mapping[str, Any]]],
+    objectives: Mapping[str, Budget],
+    ladder: Ladder | None = None,
 ) -> tuple[Row, ...]:
     first_per_s = measured[0][1]["per_s"]
     rows = []
@@ -91,6 +111,7 @@ def _rows(
                 told,
                 gain=told["per_s"] / first_per_s - 1 if index else None,
                 missed=missed(figures, objectives),
+                decision=str(decide(ladder, told.get("by_run", {}))) if ladder else "",
             )
         )
     able = [row for row in rows if not row.missed]
@@ -131,6 +152,7 @@ def lines(study: Study) -> Iterator[str]:
     yield f"serving {study.model} at {study.precision}, {clients}:"
     header = ["variant", "per s", *(f"{name} ms" for name in LATENCIES), "gain"]
     header += ["objectives"] if study.objectives else []
+    header += ["decision"] if any(row.decision for row in study.rows) else []
     table = [header, *(_cells(row, study) for row in study.rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     for row in table:
@@ -149,6 +171,8 @@ def _cells(row: Row, study: Study) -> list[str]:
     if study.objectives:
         verdict = "; ".join(row.missed) if row.missed else "met"
         cells.append("met, the best" if row.is_best else verdict)
+    if any(each.decision for each in study.rows):
+        cells.append(row.decision)
     return cells
 
 
@@ -195,6 +219,7 @@ def plain(study: Study) -> dict[str, Any]:
                 "gain": row.gain,
                 "missed": list(row.missed),
                 "best": row.is_best,
+                "decision": row.decision or None,
             }
             for row in study.rows
         ],

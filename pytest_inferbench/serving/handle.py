@@ -324,4 +324,19 @@ def _told(clients: int, runs: Sequence[LoadRun]) -> dict[str, Any]:
         "client_cpu_ms": statistics.median(run.client_cpu_ms for run in runs),
         "bytes_out": runs[-1].bytes_out,
         "bytes_in": runs[-1].bytes_in,
+        "by_run": _by_run(runs),
     }
+
+
+def _by_run(runs: Sequence[LoadRun]) -> dict[str, list[float]]:
+    """Return the figures of each run, by the names that objectives have."""
+    tables = [
+        {
+            "per_s": run.per_s,
+            "failures": sum(run.failures.values()) / run.requests if run.requests else 0.0,
+            **run.latency_ms,
+            **{f"queue_{name}": value for name, value in run.queue_ms.items()},
+        }
+        for run in runs
+    ]
+    return {name: [table[name] for table in tables] for name in medians(tables)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from typing import Any
 
@@ -80,3 +82,37 @@ def scenes() -> type[Scenes]:
 @pytest.fixture
 def make_detections() -> Any:
     return detections
+
+
+def direct(dataset: dict[str, Any], found: Detections, folder: Any) -> Any:
+    """Return pycocotools' own judge, called as its users do: from a file and rows of results."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    path = folder / "instances.json"
+    path.write_text(json.dumps(dataset))
+    categories = sorted(category["id"] for category in dataset["categories"])
+    columns = (found.image_ids, found.labels, found.boxes_xyxy, found.scores)
+    rows = [
+        {
+            "image_id": image,
+            "category_id": categories[label],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": score,
+        }
+        for image, label, (x1, y1, x2, y2), score in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        judge = COCOeval(truth, truth.loadRes(rows), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return judge
+
+
+@pytest.fixture
+def pycocotools_alone() -> Any:
+    return direct

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sys
 
@@ -11,40 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from pytest_inferbench.accuracy import coco_judge
 from pytest_inferbench.accuracy.coco import AREAS, IOUS, evaluate
 from pytest_inferbench.accuracy.ground_truth import parse_ground_truth
 from pytest_inferbench.errors import InferbenchError
-
-
-def direct(scenes, found, tmp_path):
-    """Return pycocotools' own twelve figures, the way its users get them: from files."""
-    path = tmp_path / "instances.json"
-    path.write_text(json.dumps(scenes.dataset))
-    rows = [
-        {
-            "image_id": int(image),
-            "category_id": 10 * (int(label) + 1),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": score,
-        }
-        for image, label, (x1, y1, x2, y2), score in zip(
-            found.image_ids,
-            found.labels,
-            found.boxes_xyxy.tolist(),
-            found.scores.tolist(),
-            strict=True,
-        )
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(path))
-        judge = COCOeval(truth, truth.loadRes(rows), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return judge
 
 
 def none_for_absent(value):
@@ -52,12 +21,14 @@ def none_for_absent(value):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_scores_equal_pycocotools_to_the_last_digit(scenes, tmp_path, seed, capsys):
+def test_scores_equal_pycocotools_to_the_last_digit(
+    scenes, pycocotools_alone, tmp_path, seed, capsys
+):
     scene = scenes(seed, images=4 + seed, classes=1 + seed % 4)
     found = scene.detect()
     scores = evaluate(scene.truth, found)
     assert capsys.readouterr().out == ""
-    judge = direct(scene, found, tmp_path)
+    judge = pycocotools_alone(scene.dataset, found, tmp_path)
     stats = [none_for_absent(value) for value in judge.stats[:6]]
     ours = [scores.map, scores.map50, scores.map75, scores.small, scores.medium, scores.large]
     assert ours == stats
@@ -165,7 +136,9 @@ def test_ten_thousand_boxes_are_scored(scenes, make_detections):
 def test_without_pycocotools_the_extra_is_named(scenes, monkeypatch):
     scene = scenes(1)
     found = scene.detect()
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    coco_judge.the_judge.cache_clear()
+    for name in ("pycocotools", "faster_coco_eval"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InferbenchError, match=r"pytest-inferbench\[coco\]") as raised:
         evaluate(scene.truth, found)
     assert raised.value.code == "IB-534"

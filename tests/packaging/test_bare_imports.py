@@ -17,8 +17,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUNTIMES = "onnxruntime openvino nncf torch torchvision torch_tensorrt tensorrt tensorrt_rtx"
 LIBRARIES = "tensorrt_bindings tensorrt_rtx_bindings tensorrt_libs pycuda cuda cupy ml_dtypes"
-OTHERS = "pycocotools PIL hypothesis tritonclient locust jinja2 xdist psutil scipy pandas jiwer"
-OPTIONAL = {*RUNTIMES.split(), *LIBRARIES.split(), *OTHERS.split()}
+JUDGES = "pycocotools faster_coco_eval jiwer"
+OTHERS = "PIL hypothesis tritonclient locust jinja2 xdist psutil scipy pandas"
+OPTIONAL = {*RUNTIMES.split(), *LIBRARIES.split(), *JUDGES.split(), *OTHERS.split()}
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys, traceback
 
@@ -55,9 +56,13 @@ def import_all(python, blocked=(), cwd=None):
 
 
 def modules_of_the_package():
-    """Those that lie in a folder of modules; what the wheel adds is no module."""
+    """Those that lie in a package; what the wheel adds, or a server imports, is none of it."""
     folder = ROOT / "pytest_inferbench"
-    files = (path.relative_to(ROOT).with_suffix("") for path in folder.rglob("*.py"))
+    files = (
+        path.relative_to(ROOT).with_suffix("")
+        for path in folder.rglob("*.py")
+        if (path.parent / "__init__.py").exists()
+    )
     return {".".join(path.parts).removesuffix(".__init__") for path in files} - {folder.name}
 
 

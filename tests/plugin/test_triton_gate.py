@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -33,13 +32,9 @@ def behind_a_server(project):
     file.write_text(text.replace('["ort-cpu"]', '["triton-http", "triton-grpc"]'))
 
 
-def results(project):
-    return json.loads((project.path / "results.json").read_text())
-
-
 def test_the_contract_holds(project, gate, said):
     contract = SUITES / "conformance" / "test_contract.py"
-    result = gate(str(contract), "--inferbench-json", "results.json", timeout=200)
+    result = gate(str(contract), "--durations=12", timeout=200)
     text = said(result)
     outcomes = result.parseoutcomes()
     assert not outcomes.get("failed"), text
@@ -49,12 +44,12 @@ def test_the_contract_holds(project, gate, said):
 
 def test_every_precision_is_right(project, gate, said):
     file = project.path / "inferbench.toml"
-    file.write_text(file.read_text().replace('["fp32"]', '["fp32", "fp16", "int8"]'))
-    result = gate("-m", "accuracy", "--inferbench-require", "triton", timeout=200)
+    text = file.read_text().replace('["fp32"]', '["fp32", "fp16", "int8"]')
+    file.write_text(text.replace('"triton-http", ', ""))
+    result = gate("-m", "accuracy", "--inferbench-require", "triton", "--durations=9", timeout=200)
     outcomes = result.parseoutcomes()
-    assert outcomes == {"passed": 7, **{k: v for k, v in outcomes.items() if k == "deselected"}}, (
-        said(result)
-    )
+    assert outcomes.pop("passed") == 4, said(result)
+    assert not outcomes.keys() & {"failed", "skipped", "errors"}, said(result)
 
 
 def test_no_server_there_is_one_named_failure(project, gate, said):
@@ -82,6 +77,7 @@ import pytest
 
 @pytest.mark.inferbench(models=["net"])
 def test_own(cell, backend_worker):
+    assert len(backend_worker.outputs) == 8
     Path("running").write_text("yes")
     {}
 """
@@ -144,7 +140,8 @@ def test_nothing_is_left(project, mark, mark_variable, left_of, deed, sent):
         assert left_behind(tokens), "there is something that could be left"
         if sent is not None:
             process.send_signal(sent)
-        process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=30)
+        assert sent or ("1 passed" if deed == "pass" else "1 failed") in said
     finally:
         process.kill()
         process.wait(10)
