@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,17 @@ import pytest
 from pytest_inferbench.load.result import from_text
 from pytest_inferbench.locate import packaged_folder
 
-pytest.importorskip("locust", reason="load is made with Locust")
 pytest.importorskip("onnxruntime")
 
 ROOT = Path(__file__).parents[2]
 FILES = packaged_folder("locustfiles")
 DETECTOR = ROOT / "fixtures/detector/detector.onnx"
 
-pytestmark = pytest.mark.slow
+# Locust itself must not be imported here: it would replace pytest's sockets and threads.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("locust") is None, reason="load is made with Locust"),
+]
 
 
 @pytest.fixture(scope="module")
