@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.progress import Progress
     from pytest_inferbench.provision import Artifact
+    from pytest_inferbench.serving.runs import LoadRun
     from pytest_inferbench.sweeps import Sweep
     from pytest_inferbench.tasks.base import Sample, Task
     from pytest_inferbench.worker.client import AnyWorker
 
-_Run = TypeVar("_Run", "Launch", "Sweep")
+_Run = TypeVar("_Run", "Launch", "Sweep", "LoadRun")
 
 # Runs beyond the wanted ones, taken when some were set aside.
 _EXTRA_RUNS = 3
@@ -51,6 +52,7 @@ class CellRun:
         self.info = gate.catalog[cell.backend]
         self.launches: list[Launch] = []
         self.sweeps: list[Sweep] = []
+        self.loads: dict[int, list[LoadRun]] = {}
         self._worker: AnyWorker | None = None
         self._opened: dict[str, Any] = {}
         self._broken: InferbenchError | None = None
@@ -184,6 +186,16 @@ class CellRun:
             self.sweeps, count, lambda: sweep_once(self, self.open_fields(), batches)
         )
 
+    def put_under_load(self, clients: int, count: int) -> list[LoadRun]:
+        """Return runs of so many clients of which `count` count, as `measure` does launches."""
+        from pytest_inferbench.serving.runs import load_once
+
+        return self._counting(
+            self.loads.setdefault(clients, []),
+            count,
+            lambda: load_once(self, self.open_fields(), clients),
+        )
+
     def _counting(self, runs: list[_Run], count: int, once: Callable[[], _Run]) -> list[_Run]:
         missing = count - len(valid(runs))
         if missing <= 0:
@@ -210,6 +222,10 @@ class CellRun:
         fixed = self.info.options_on(self.cell.device)
         if self.info.source != "onnx":  # such a file or service may not know its own names
             fixed["signature"] = self.task.facts.signature()
+        if self.info.served:
+            from pytest_inferbench.serving.provide import server_options
+
+            fixed |= server_options(self.gate, self.cell, {**fixed, **users})
         return {
             "backend_module": self.info.adapter,
             "artifact": self.artifact.path,

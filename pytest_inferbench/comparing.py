@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.judge.rounds import Compared, figure, log_ratio
@@ -60,12 +60,23 @@ class Shown:
         return statistics.median(figure(ns, metric) for ns in self.bursts) / 1e6
 
 
+class Showed(Protocol):
+    """One side of a round, whatever was made of it."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What ran, by distribution."""
+
+    def figure(self, metric: str) -> float:
+        """Return a metric as budgets name it, less being better."""
+
+
 @dataclass(frozen=True)
 class Round:
     """One pair of fresh workers."""
 
-    partner: Shown
-    candidate: Shown
+    partner: Showed
+    candidate: Showed
     _logs: dict[str, float] = field(default_factory=dict)
 
     def log_ratio(self, metric: str) -> float:
@@ -75,9 +86,9 @@ class Round:
         return self._logs[metric]
 
     def _measured(self, metric: str) -> float:
-        if metric in STATISTICS:
-            pairs = list(zip(self.partner.bursts, self.candidate.bursts, strict=True))
-            return log_ratio(pairs, metric)
+        one, other = self.partner, self.candidate
+        if metric in STATISTICS and isinstance(one, Shown) and isinstance(other, Shown):
+            return log_ratio(list(zip(one.bursts, other.bursts, strict=True)), metric)
         return math.log(self.candidate.figure(metric) / self.partner.figure(metric))
 
 
@@ -141,16 +152,18 @@ class Comparison:
     def _take(self, fields: Sequence[dict[str, Any]]) -> None:
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
-            sides = [_Live(run, to_open) for run, to_open in zip(self._sides, fields, strict=True)]
+            sides = [
+                self._side(run, to_open) for run, to_open in zip(self._sides, fields, strict=True)
+            ]
             self._launch(sides, stack)
-            for act in (_Live.open, _Live.warm):
-                self._both(sides, act)
+            self._both(sides, lambda side: side.open())
+            self._both(sides, lambda side: side.warm())
             burst_s, pairs = self._plan(max(side.typical_ms for side in sides))
             ours = [side.pid for side in sides]
             self._both(sides, lambda side: side.guard(ours))
             for _ in range(pairs):
                 self._both(sides, lambda side: side.burst(burst_s))
-            self._both(sides, _Live.unguard)
+            self._both(sides, lambda side: side.unguard())
         self.seconds += time.monotonic() - started
         disturbed = next(filter(None, (side.disturbed for side in sides)), "")
         if disturbed:
@@ -158,13 +171,16 @@ class Comparison:
         else:
             self.rounds.append(Round(sides[_PARTNER].shown(), sides[_CANDIDATE].shown()))
 
+    def _side(self, run: CellRun, fields: dict[str, Any]) -> Live:
+        return Live(run, fields)
+
     def _plan(self, typical_ms: float) -> tuple[float, int]:
         """Return how long bursts are, and how many each side takes."""
         latency = self._sides[_CANDIDATE].gate.settings.latency
         burst_s = max(latency.burst_s, _CALLS_IN_A_BURST * typical_ms / 1e3)
         return burst_s, max(_FEWEST_PAIRS, round(latency.round_s / (2 * burst_s)))
 
-    def _launch(self, sides: Sequence[_Live], stack: contextlib.ExitStack) -> None:
+    def _launch(self, sides: Sequence[Live], stack: contextlib.ExitStack) -> None:
         """Start both workers at once, for starting is most of what a round costs."""
         with ThreadPoolExecutor(len(sides)) as pool:
             for side in sides:
@@ -173,9 +189,9 @@ class Comparison:
             if side.starting.exception() is None:
                 stack.enter_context(side.starting.result())
         # only now: whichever failed, the other one is there to be closed
-        self._both(sides, _Live.launched)
+        self._both(sides, Live.launched)
 
-    def _both(self, sides: Sequence[_Live], act: Callable[[_Live], object]) -> None:
+    def _both(self, sides: Sequence[Live], act: Callable[[Live], object]) -> None:
         """Do something with both sides, in an order drawn anew; name the partner in its errors."""
         for index in self._random.sample((_PARTNER, _CANDIDATE), 2):
             try:
@@ -190,7 +206,7 @@ class Comparison:
         return InferbenchError(error.code, message, error.hint)
 
 
-class _Live:
+class Live:
     """One side of a round, from its launch to its last burst."""
 
     def __init__(self, run: CellRun, fields: dict[str, Any]) -> None:
@@ -215,7 +231,7 @@ class _Live:
         opened = self._worker.call("open", self._fields).fields
         answered = self._worker.call("infer", {}, self._run.inputs[0]).fields
         self._cold_start_ms = opened["open_ms"] + answered["infer_ms"]
-        self._versions = opened["versions"]
+        self._versions, self._ran = opened["versions"], opened["ran"]
 
     def warm(self) -> None:
         """Call it until it is steady."""
@@ -249,7 +265,7 @@ class _Live:
         reply = self._worker.call("burst", {"duration_s": duration_s})
         self._bursts.append(reply.arrays["ns"])
 
-    def shown(self) -> Shown:
+    def shown(self) -> Showed:
         """Return what it showed."""
         return Shown(self._bursts, self._cold_start_ms, self._peak_mib, self._versions)
 

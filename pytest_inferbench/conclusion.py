@@ -19,6 +19,7 @@ from pytest_inferbench.report.messages import failure, skip
 if TYPE_CHECKING:
     from pytest_inferbench.handles import Handle
     from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.serving.chaos.seen import Seen
 
 _SHOWN = 8
 
@@ -57,7 +58,9 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         pytest.skip(skip(cell, judgements))
 
 
-def conclude_question(item: pytest.Item, cell: Cell, question: Callable[[], list[str]]) -> None:
+def conclude_question(
+    item: pytest.Item, cell: Cell, question: Callable[[], list[str]], code: str = "IB-641"
+) -> None:
     """Ask a cell to keep its contract: the faults fail the test; what cannot be asked is skipped.
 
     Such a skip is no silence: under `--inferbench-require` the cell's other tests decide.
@@ -70,7 +73,29 @@ def conclude_question(item: pytest.Item, cell: Cell, question: Callable[[], list
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         shown = "\n  ".join([*faults[:_SHOWN], *more])
-        pytest.fail(f"[IB-641] {cell}: {shown}", pytrace=False)
+        pytest.fail(f"[{code}] {cell}: {shown}", pytrace=False)
+
+
+def conclude_resilience(item: pytest.Item, cell: Cell, question: Callable[[], Seen]) -> None:
+    """Ask what a server withstands, and leave what was seen on the item, however it ends."""
+
+    def asked() -> list[str]:
+        seen = question()
+        item.stash[PAYLOAD] = {
+            "kind": "resilience",
+            "resilience": {
+                "question": item.name.partition("[")[0],
+                "seen": dict(seen.figures),
+                "known": list(seen.known),
+                "faults": list(seen.faults),
+            },
+        }
+        item.user_properties += [
+            (f"inferbench.resilience.{name}", value) for name, value in seen.figures.items()
+        ]
+        return list(seen.faults)
+
+    conclude_question(item, cell, asked, "IB-881")
 
 
 def plain(judgement: Judgement) -> dict[str, Any]:

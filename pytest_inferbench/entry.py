@@ -30,6 +30,8 @@ _MARKERS = (
     "energy: the power and the energy it takes are within budget",
     "speedup: a cell is as many times as fast as another as it must be",
     "cold_start: opening it and the first inference are within budget",
+    "chaos: a server withstands what goes wrong around it; runs with `-m chaos` alone",
+    "serving: a server in the matrix answers rightly and is fast enough under load",
     "throughput: inferences a second by batch size; collected where batches or a budget are set",
 )
 _OPTIONS_IN_PLAY = (
@@ -40,6 +42,7 @@ _OPTIONS_IN_PLAY = (
     "inferbench_raw",
     "inferbench_against",
     "inferbench_against_model",
+    "inferbench_triton_url",
 )
 
 

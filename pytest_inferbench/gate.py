@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_inferbench.backends.catalog import CATALOG, PRECISIONS, device_marker
 from pytest_inferbench.backends.registry import catalog_of, checked, installed_backends
+from pytest_inferbench.comparisons import gated
 from pytest_inferbench.environments import (
     check_hardware,
     environment_facts,
@@ -27,6 +28,8 @@ from pytest_inferbench.named.resolve import why_absent
 from pytest_inferbench.options import Options, options_of
 from pytest_inferbench.partners import check_against, with_against
 from pytest_inferbench.progress import Progress
+from pytest_inferbench.serving.variants import with_servers
+from pytest_inferbench.settings.serving import with_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,9 +78,10 @@ class Gate:
         Raises:
             InferbenchError: The options ask for what cannot be compared.
         """
-        settings = with_against(settings, options)
+        settings = with_against(with_variants(settings), options)
         check_against(settings, options)
-        self.catalog = catalog_of(registered or {}, settings.backends)
+        catalog = catalog_of(registered or {}, settings.backends)
+        self.catalog = with_servers(catalog, settings.backends, options.triton_url)
         self.settings = settings
         self.options = options
         self.hardware = hardware
@@ -88,6 +92,7 @@ class Gate:
         self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
         self._current: CellRun | CaseRun | None = None
+        self.installations: dict[str, dict[str, str]] = {}
         self.registered_tasks = dict(tasks or {})
         self._tasks: dict[str, Task] = {}
         self._references: dict[str, Reference] = {}
@@ -96,7 +101,7 @@ class Gate:
             [
                 ModelAxes(
                     name,
-                    model.backends or settings.matrix.backends,
+                    settings.backends_of(name),
                     model.precisions or settings.matrix.precisions,
                     frozenset(model.sources),
                     why_absent(model),
@@ -226,7 +231,7 @@ class Gate:
     @property
     def markers(self) -> frozenset[str]:
         """Every marker that may be selected by, cells that were not asked for included."""
-        known = {"ort", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
+        known = {"ort", "triton", *PRECISIONS, *device_marker("cpu"), *device_marker("nvidia")}
         known |= {marker for info in self.catalog.values() for marker in info.markers}
         return frozenset(known | {marker for cell in self.cells for marker in cell.markers})
 
@@ -236,20 +241,8 @@ class Gate:
 
     def count_comparisons(self, cells: Iterable[Cell]) -> None:
         """Count the gated comparisons that share the session's error budget."""
-        gated = (
-            *("p5", "p50", "p90", "p99", "mean", "memory", "cold_start"),
-            *("device_memory", "power", "energy", "throughput"),
-        )
         able = [cell for cell in cells if not cell.cannot_run]
-        of_one = sum(
-            self.settings.budget(cell.model, metric, cell.precision, cell.hardware) is not None
-            for cell in able
-            for metric in gated
-        )
-        of_two = sum(
-            len(self.settings.speedups(cell.model, cell.backend, cell.precision)) for cell in able
-        )
-        self.comparisons = max(1, of_one + of_two)
+        self.comparisons = max(1, sum(gated(self.settings, self.catalog, cell) for cell in able))
 
     def run_of(self, cell: Cell) -> CellRun:
         """Return the cell's run; whatever other cell was open is closed first."""
@@ -282,6 +275,7 @@ class Gate:
             if (info := self.catalog[name]).source == "onnx"
             and info.runs
             and info.devices[0] != "remote"
+            and not info.served  # its operators are those of the runtime in it
             and "fp32" in info.precisions
         ]
         return self.matrix_of(MODEL, takes_onnx, ["fp32"])

@@ -36,8 +36,10 @@ CELL = "_inferbench_cell"
 
 _BUILD = "build"  # the one fixture that a backend which only builds can serve
 _SPEEDUP = "speedup"  # the fixture that only cells with such a budget are given to
+_LOAD_SPEEDUP = "load_speedup"  # likewise
+_SERVED = frozenset({"load", _LOAD_SPEEDUP, "parity"})  # which only a server can serve
 _FRESH_WORKER_FIXTURES = frozenset(
-    {"latency", "memory", "cold_start", "energy", "throughput", _SPEEDUP}
+    {"latency", "memory", "cold_start", "energy", "throughput", _SPEEDUP, "load", _LOAD_SPEEDUP}
 )
 
 
@@ -164,6 +166,12 @@ def _serves(gate: Gate, cell: Cell, fixtures: frozenset[str]) -> bool:
         cell.model, cell.backend, cell.precision
     ):
         return False
+    if _LOAD_SPEEDUP in fixtures and not gate.settings.load_speedups(
+        cell.model, cell.backend, cell.precision
+    ):
+        return False
+    if not _SERVED.isdisjoint(fixtures) and not gate.catalog[cell.backend].served:
+        return False
     return _BUILD in fixtures or gate.catalog[cell.backend].runs
 
 
@@ -223,7 +231,7 @@ def _without_empty(items: list[pytest.Item]) -> list[pytest.Item]:
             CELL in _fixtures(item)
             and cell_of(item) is None
             and (
-                _SPEEDUP in _fixtures(item)
+                not {_SPEEDUP, *_SERVED}.isdisjoint(_fixtures(item))
                 or any({"tasks", "budgets"} & {*m.kwargs} for m in item.iter_markers("inferbench"))
             )
         )

@@ -94,15 +94,17 @@ class Ledger:
         return found
 
     def additions(self) -> Iterator[tuple[Entry, Payload]]:
-        """Every session to record, one a cell: of tests that passed, if none of the cell failed."""
+        """Every session to record, one a cell: of tests that passed, if none of the cell failed.
+
+        What several tests of a cell measured stands in one session.
+        """
         failed = {e.cell for e in self.ours if e.outcome == "failed"}
-        by_cell = {
-            e.cell: e
-            for e in self.ours
-            if e.payload.get("addition") and e.outcome == "passed" and e.cell not in failed
-        }
-        for entry in by_cell.values():
-            yield entry, entry.payload["addition"]
+        by_cell: dict[str | None, tuple[Entry, Payload]] = {}
+        for e in self.ours:
+            if e.payload.get("addition") and e.outcome == "passed" and e.cell not in failed:
+                _, earlier = by_cell.get(e.cell, (e, {}))
+                by_cell[e.cell] = (e, {**earlier, **e.payload["addition"]})
+        yield from by_cell.values()
 
     def is_all_silent(self) -> bool:
         """Whether everything that ran was ours and none of it reached a verdict."""

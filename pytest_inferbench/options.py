@@ -27,6 +27,7 @@ class Options:
         against: The environment to compare with, as it was given: a path or a name.
         against_python: The same as a path from where pytest was started.
         against_model: The older ONNX file to compare with.
+        triton_url: The Triton server that serves the models already; empty to start one a cell.
         environments: What the controller of a parallel session has found, so that one host is
             asked once, and every process has the same cells.
     """
@@ -42,6 +43,7 @@ class Options:
     against: str | None = None
     against_python: Path | None = None
     against_model: Path | None = None
+    triton_url: str = ""
     environments: tuple[EnvironmentFacts, ...] = ()
 
     @property
@@ -74,6 +76,7 @@ def options_of(config: pytest.Config) -> Options:
         against=config.getoption("inferbench_against"),
         against_python=path_of("inferbench_against"),
         against_model=path_of("inferbench_against_model"),
+        triton_url=config.getoption("inferbench_triton_url") or "",
         environments=facts_sent(getattr(config, "workerinput", {})),
     )
     for text in options.require:

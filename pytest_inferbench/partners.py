@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_inferbench.backends.registry import users_options
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 
 AGAINST = "--inferbench-against"
 """The environment that the option makes; no name in the settings can begin so."""
+
+
+_LOCAL = {
+    ("onnxruntime", "cpu", ""): "ort-cpu",
+    ("onnxruntime", "cpu", "openvino"): "ort-openvino",
+    ("onnxruntime", "gpu", ""): "ort-cuda",
+    ("onnxruntime", "gpu", "tensorrt"): "ort-trt",
+    ("openvino", "cpu", ""): "openvino",
+    ("tensorrt", "gpu", ""): "trt",
+}
+"""A server's runtime, device and accelerator -> the backend that is the same without a server."""
 
 
 class NoPartnerError(Exception):
@@ -136,6 +148,28 @@ def partner_of(run: CellRun, speedup: Speedup) -> Partner:
     # of several devices the one that the candidate runs on, if it is among them
     cell = next((cell for cell in able if cell.hardware == run.cell.hardware), able[0])
     return Partner(_new_run(gate, cell, None), f"{backend} at {precision}")
+
+
+def local_of(run: CellRun) -> Partner:
+    """Return the cell that runs a served cell's artifact by the same runtime, without a server.
+
+    Raises:
+        NoPartnerError: It cannot run here, or the runtime has no backend of its own.
+    """
+    gate, cell = run.gate, run.cell
+    options = {**run.info.options, **users_options(cell.backend, gate.settings.backends)}
+    device, accelerator = options.get("device", "cpu"), options.get("accelerator", "")
+    runtime = options.get("runtime", "onnxruntime")
+    backend = _LOCAL.get((runtime, device, accelerator))
+    if backend is None:
+        raise NoPartnerError(f"nothing but a server runs {runtime} models of this kind")
+    cells = gate.matrix_of(cell.model, [backend], [cell.precision], on_this_host=True)
+    able = [each for each in cells if not each.cannot_run]
+    if not able:
+        why = cells[0].cannot_run if cells else "its environment is on another host"
+        raise NoPartnerError(f"{backend} at {cell.precision} cannot run here: {why}")
+    local = next((each for each in able if each.hardware == cell.hardware), able[0])
+    return Partner(_new_run(gate, local, None), f"{backend} at {cell.precision}")
 
 
 def _new_run(gate: Gate, cell: Cell, task: Task | None) -> CellRun:

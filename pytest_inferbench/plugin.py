@@ -91,6 +91,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare it with the same cell of an older file of the model, likewise",
     )
     group.addoption(
+        "--inferbench-triton-url",
+        metavar="URL",
+        help="ask this Triton server, grpc://host:8001 or http://host:8000, instead of starting one"
+        " a cell; it serves the models already, by the names that the settings give them",
+    )
+    group.addoption(
         "--inferbench-in-process",
         action="store_true",
         help="run backends in the pytest process, for a debugger; nothing is isolated then",
@@ -153,13 +159,12 @@ class GateHooks:
         refuse_misdeclared(self.gate, cells_in(ids, self.gate.cells_by_id))
 
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
-        """Leave ONNX's own cases, and sweeps, out of a run that did not ask for them."""
+        """Leave ONNX's own cases, sweeps and serving out of a run that did not ask for them."""
         from pytest_inferbench import optional
         from pytest_inferbench.onnx_cases.items import leave_out
 
-        settings = self.gate.settings
-        swept = optional.leave_out(settings, config, collection_path)
-        return leave_out(config, collection_path) or swept
+        others = optional.leave_out(self.gate, config, collection_path)
+        return leave_out(config, collection_path) or others
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(

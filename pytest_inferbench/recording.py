@@ -9,15 +9,15 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_inferbench import __version__
 from pytest_inferbench.launches import STAGES, STATISTICS, Launch
 
 if TYPE_CHECKING:
+    from pytest_inferbench.baselines.schema import Session
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
-    from pytest_inferbench.sweeps import Sweep
 
 
 def figures_of(launch: Launch) -> dict[str, float]:
@@ -72,14 +72,30 @@ def _told(launches: Sequence[Launch], **attributes: str) -> dict[str, list[float
     }
 
 
-def environment_of(run: CellRun, seen: Launch | Sweep) -> dict[str, str]:
+class Seen(Protocol):
+    """A launch, a sweep or a run of load, as far as its surroundings go."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What ran, by distribution."""
+
+    @property
+    def pinned(self) -> str:
+        """The CPUs that it was kept to, where the settings pin it."""
+
+
+def environment_of(run: CellRun, seen: Seen) -> dict[str, str]:
     """Return versions and settings of the machine as a launch or a sweep found them."""
     return {
         "inferbench": __version__,
         **run.gate.environments[run.cell.environment].facts,
         **seen.versions,
         **({"pinned to CPUs": seen.pinned} if seen.pinned else {}),
-        **{f"option {k}": str(v) for k, v in sorted(run.open_fields()["options"].items())},
+        **{
+            f"option {name}": str(value)
+            for name, value in sorted(run.open_fields()["options"].items())
+            if name != "installation"  # where this host has its server
+        },
     }
 
 
@@ -124,16 +140,25 @@ def record(gate: Gate) -> list[str]:
             accepted=beside.acceptance if beside else None,
         )
         gate.baselines.add(cell.hardware, cell.model, addition)
-        old = f"{_p50(earlier[-1]):.4g} ms" if earlier else "nothing"
-        lines.append(f"recorded {cell}: p50 {old} -> {_p50(session):.4g} ms")
+        figure = _told_by(session)
+        old = _p50(earlier[-1], figure) if earlier else "nothing"
+        lines.append(f"recorded {cell}: {figure} {old} -> {_p50(session, figure)}")
         lines += [f"  {beside.line}"] if beside and beside.line else []
     for path in gate.baselines.flush():
         lines.append(f"wrote {path}")
     return lines
 
 
-def _p50(session: Any) -> float:
-    return float(statistics.median(session.latency_ms["p50"]))
+def _told_by(session: Session) -> str:
+    """Return the figure that a session is told by: of load alone it is what most clients waited."""
+    if session.latency_ms or not session.load:
+        return "p50"
+    return f"load_p50@{max(session.load, key=int)}"
+
+
+def _p50(session: Session, figure: str) -> str:
+    runs = session.runs_of(figure)
+    return f"{statistics.median(runs):.4g} ms" if runs else "nothing"
 
 
 def short(value: float) -> float:

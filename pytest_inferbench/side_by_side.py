@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _EXPLAINED_BY = ("p5", "p50")
 _AGAINST = "against"
+UNDER_LOAD = "@"
+"""Stands in the names of comparisons under load, before their number of clients."""
 
 
 class Beside:
@@ -38,15 +40,15 @@ class Beside:
     def judgements(self, budgets: Sequence[Budget]) -> list[Judgement]:
         """Judge relative budgets, taking rounds until all are decided or one is broken."""
         try:
-            comparison = _comparison(self._run, _AGAINST, partner_against)
+            comparison = comparison_of(self._run, _AGAINST, partner_against)
         except NoPartnerError as error:
-            return [_missing(budget, str(error)) for budget in budgets]
+            return [missing(budget, str(error)) for budget in budgets]
         comparisons = self._run.gate.comparisons
         judges = [
             functools.partial(_judge_slowdown, budget, comparison, comparisons)
             for budget in budgets
         ]
-        judged = _until_decided(self._run, comparison, judges)
+        judged = until_decided(comparison, judges, self._run.gate.settings.latency.compare_s)
         return [_explained(judgement, comparison) for judgement in judged]
 
     def figures(self, metrics: Sequence[str]) -> dict[str, float]:
@@ -96,12 +98,12 @@ class Speedup(Handle):
         for asked in gate.settings.speedups(cell.model, cell.backend, cell.precision):
             find = functools.partial(partner_of, speedup=asked)
             try:
-                comparison = _comparison(self._run, "-".join(asked.partner), find)
+                comparison = comparison_of(self._run, "-".join(asked.partner), find)
             except NoPartnerError as error:
-                judged.append(_missing(asked.budget, str(error)))
+                judged.append(missing(asked.budget, str(error)))
                 continue
             judge = functools.partial(_judge_speedup, asked.budget, comparison, gate.comparisons)
-            judged += _until_decided(self._run, comparison, [judge])
+            judged += until_decided(comparison, [judge], gate.settings.latency.compare_s)
         return judged
 
     def judgements(self) -> list[Judgement]:
@@ -113,7 +115,7 @@ class Speedup(Handle):
         return {
             f"speedup_over_{name}": math.exp(-comparison.compared("p50").centre)
             for name, comparison in self._run.comparisons.items()
-            if name != _AGAINST and comparison.rounds
+            if name != _AGAINST and UNDER_LOAD not in name and comparison.rounds
         }
 
 
@@ -125,16 +127,25 @@ def _judge_speedup(budget: Budget, comparison: Comparison, comparisons: int) -> 
     return judge_speedup(budget, comparison.compared("p50"), comparisons)
 
 
-def _comparison(run: CellRun, name: str, find: Callable[[CellRun], Partner]) -> Comparison:
-    """Return the cell's comparison of a name, made on first use."""
+def comparison_of(
+    run: CellRun,
+    name: str,
+    find: Callable[[CellRun], Partner],
+    make: Callable[[CellRun, CellRun, str], Comparison] = Comparison,
+) -> Comparison:
+    """Return the cell's comparison of a name, made on first use.
+
+    Raises:
+        NoPartnerError: There is nobody to compare with.
+    """
     if name not in run.comparisons:
         partner = find(run)
-        run.comparisons[name] = Comparison(partner.run, run, partner.label)
+        run.comparisons[name] = make(partner.run, run, partner.label)
     return run.comparisons[name]
 
 
-def _until_decided(
-    run: CellRun, comparison: Comparison, judges: Sequence[Callable[[], Judgement]]
+def until_decided(
+    comparison: Comparison, judges: Sequence[Callable[[], Judgement]], most_s: float
 ) -> list[Judgement]:
     """Take rounds until nothing is inconclusive, or something has regressed."""
 
@@ -143,7 +154,7 @@ def _until_decided(
         return Verdict.REGRESSED in verdicts or Verdict.INCONCLUSIVE not in verdicts
 
     if judges:
-        comparison.until(decided, run.gate.settings.latency.compare_s)
+        comparison.until(decided, most_s)
     return [judge() for judge in judges]
 
 
@@ -155,6 +166,7 @@ def _explained(judgement: Judgement, comparison: Comparison) -> Judgement:
     return dataclasses.replace(judgement, detail="; ".join(filter(None, [said, judgement.detail])))
 
 
-def _missing(budget: Budget, why: str) -> Judgement:
+def missing(budget: Budget, why: str) -> Judgement:
+    """Return what is said of a budget where there is nobody to compare with."""
     detail = f"there is nothing to compare with: {why}"
     return unjudged(budget, Verdict.MISSING, "IB-619", detail)

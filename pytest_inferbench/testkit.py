@@ -27,6 +27,11 @@ if TYPE_CHECKING:
         TaskScores,
         Transcripts,
     )
+    from pytest_inferbench.serving.beside import LoadSpeedup
+    from pytest_inferbench.serving.chaos.resilience import Resilience
+    from pytest_inferbench.serving.chaos.seen import Seen
+    from pytest_inferbench.serving.handle import Load
+    from pytest_inferbench.serving.parity import Parity
     from pytest_inferbench.side_by_side import Speedup
     from pytest_inferbench.throughput import Throughput
     from pytest_inferbench.timing import ColdStart, Latency, Memory
@@ -214,6 +219,50 @@ def throughput(_inferbench_run: CellRun) -> Throughput:
     from pytest_inferbench.throughput import Throughput
 
     return Throughput(_inferbench_run)
+
+
+@pytest.fixture
+def resilience(_inferbench_run: CellRun) -> Resilience:
+    """What the cell's server withstands: `stub_killed()`, `malformed()`, ... give what was seen."""
+    from pytest_inferbench.serving.chaos.resilience import Resilience
+
+    return Resilience(_inferbench_run)
+
+
+@pytest.fixture
+def withstood(request: pytest.FixtureRequest, cell: Cell) -> Callable[[Callable[[], Seen]], None]:
+    """Fail with what a server did not withstand; its times and what is known go to the report."""
+
+    def withstood(question: Callable[[], Seen]) -> None:
+        from pytest_inferbench.conclusion import conclude_resilience
+
+        conclude_resilience(request.node, cell, question)
+
+    return withstood
+
+
+@pytest.fixture
+def load(_inferbench_run: CellRun) -> Load:
+    """The cell's server under load: `per_s(8)`, `percentile_ms("p95", 8)`, `split_ms(8)`."""
+    from pytest_inferbench.serving.handle import Load
+
+    return Load(_inferbench_run)
+
+
+@pytest.fixture
+def load_speedup(_inferbench_run: CellRun) -> LoadSpeedup:
+    """How many times as much as others, that its `load_speedup` budgets name, it gets through."""
+    from pytest_inferbench.serving.beside import LoadSpeedup
+
+    return LoadSpeedup(_inferbench_run)
+
+
+@pytest.fixture
+def parity(_inferbench_run: CellRun) -> Parity:
+    """The cell's answers beside those of its artifact without a server: `over("grpc")`."""
+    from pytest_inferbench.serving.parity import Parity
+
+    return Parity(_inferbench_run)
 
 
 @pytest.fixture

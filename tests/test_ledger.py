@@ -45,6 +45,17 @@ def test_one_addition_a_cell():
     assert [addition for _, addition in ledger.additions()] == [{"from": "memory"}]
 
 
+def test_what_several_tests_of_a_cell_measured_stands_in_one_session():
+    ledger = Ledger()
+    for test, addition in (
+        ("latency", {"recorded": "1", "latency_ms": 1}),
+        ("load", {"recorded": "2", "load": 2}),
+    ):
+        ledger.note(test, outcome="passed", payload={"cell": "c", "addition": addition})
+    (found,) = [addition for _, addition in ledger.additions()]
+    assert found == {"recorded": "2", "latency_ms": 1, "load": 2}
+
+
 def test_only_what_was_not_reached_is_counted():
     ledger = Ledger()
     found = [judgement("pass", "IB-600"), judgement("missing", "IB-701")]

@@ -38,6 +38,7 @@ class BackendInfo:
         narrows: Types that it computes in narrower ones, whatever the precision: known, and told
             in docs/backends.md.
         runs: Whether it can infer; one that only builds takes part in tests of builds alone.
+        served: Whether a server runs it, which is started for it unless its URL is given.
     """
 
     name: str
@@ -53,15 +54,22 @@ class BackendInfo:
     source: str = "onnx"
     narrows: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     runs: bool = True
+    served: bool = False
 
     @property
     def markers(self) -> frozenset[str]:
         """The markers of every cell on this backend, its device, hardware and precision apart."""
-        return frozenset({self.name, "ort"} if self.name.startswith("ort-") else {self.name})
+        shared = {f"{kind}-": kind for kind in ("ort", "triton")}
+        return frozenset({self.name, *(k for p, k in shared.items() if self.name.startswith(p))})
 
     def options_on(self, device: str) -> dict[str, object]:
         """What its adapter is told on a device, the user's own options apart."""
         return {**self.options, **self.device_options.get(device, {})}
+
+
+def backend_of_variant(name: str) -> str:
+    """Return the backend that a variant of serving is, by the variant's name in the settings."""
+    return f"triton-{name}"
 
 
 def device_marker(device: str) -> frozenset[str]:
@@ -78,6 +86,7 @@ ORT_DISTRIBUTIONS = (
 """The packages of ONNX Runtime, which overwrite one another: one of them in each environment."""
 
 _ORT_ADAPTER = "pytest_inferbench.backends.ort:OnnxRuntime"
+TRITON_ADAPTER = "pytest_inferbench.backends.triton:Triton"
 _CPU_PRECISIONS = ("fp32", "fp16", "int8")
 _FOR_CUDA = MappingProxyType({"scheme": "cuda"})
 _NARROWS_NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -106,6 +115,21 @@ def _ort(
         recipe_options=recipe_options,
         precisions=precisions,
         narrows=narrows,
+    )
+
+
+def _served(name: str, protocol: str) -> BackendInfo:
+    """Return a model behind a server, as it is without settings: ONNX Runtime on the CPU."""
+    return BackendInfo(
+        name=name,
+        family="ort",
+        devices=("cpu",),
+        distributions=("tritonclient",),
+        extra="triton",
+        adapter=TRITON_ADAPTER,
+        options=MappingProxyType({"protocol": protocol}),
+        precisions=_CPU_PRECISIONS,
+        served=True,
     )
 
 
@@ -181,8 +205,8 @@ _ALL = (
         precisions=("fp32", "tf32", "fp16", "bf16"),
         source="torch",
     ),
-    BackendInfo("triton-http", "triton", ("remote",), ("tritonclient",), "triton"),
-    BackendInfo("triton-grpc", "triton", ("remote",), ("tritonclient",), "triton"),
+    _served("triton-http", "http"),
+    _served("triton-grpc", "grpc"),
     BackendInfo(
         "http",
         "http",

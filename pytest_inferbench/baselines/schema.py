@@ -24,8 +24,42 @@ MAX_ACCEPTANCES = 50
 
 Milliseconds = Annotated[float, Meta(gt=0)]
 Runs = Annotated[tuple[Milliseconds, ...], Meta(min_length=1)]
+Parts = Annotated[tuple[Annotated[float, Meta(ge=0)], ...], Meta(min_length=1)]
 BatchSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}$")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class LoadRuns(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What one session measured of a server under a number of clients, one figure a run.
+
+    Attributes:
+        per_s: Answers a second.
+        latency_ms: Statistic -> the time that clients waited.
+        queue_ms: "mean", and "p95" where the server tells -> the time in its queue.
+        split_ms: Part of the mean time -> how long it was.
+        probe_ms: The machine's own speed at each run.
+    """
+
+    per_s: Runs
+    latency_ms: dict[str, Runs]
+    queue_ms: dict[str, Parts] = {}
+    split_ms: dict[str, Parts] = {}
+    probe_ms: Runs
+
+    def __post_init__(self) -> None:
+        columns = [self.per_s, *self.latency_ms.values()]
+        columns += [*self.queue_ms.values(), *self.split_ms.values()]
+        if any(len(runs) != len(self.probe_ms) for runs in columns):
+            raise ValueError("load: per_s, probe_ms and the rest differ in how many runs")
+
+    def runs_of(self, metric: str) -> Runs | Parts:
+        """Return the figures of a metric as budgets name it; empty if not recorded."""
+        if metric == "load_throughput":
+            return self.per_s
+        kind, _, statistic = metric.partition("_")
+        return (self.queue_ms if kind == "queue" else self.latency_ms).get(statistic, ())
 
 
 class Session(
@@ -46,6 +80,7 @@ class Session(
         throughput_per_s: Batch size -> inferences a second, one figure a sweep.
         sweep_probe_ms: The machine's own speed at each sweep.
         energy: "watts" and "joules" an inference -> one figure a launch; where they can be read.
+        load: Number of clients -> what a server under so many showed.
         scores: Accuracy figure by name.
     """
 
@@ -61,6 +96,7 @@ class Session(
     energy: dict[str, Runs] = {}
     throughput_per_s: dict[BatchSize, Runs] = {}
     sweep_probe_ms: tuple[Milliseconds, ...] = ()
+    load: dict[BatchSize, LoadRuns] = {}
     scores: dict[str, float] = {}
 
     def __post_init__(self) -> None:
@@ -69,7 +105,13 @@ class Session(
         _check_time(self.recorded)
 
     def runs_of(self, metric: str) -> Runs:
-        """Return the figures of a metric as budgets name it, one a run; empty if not recorded."""
+        """Return the figures of a metric as budgets name it, one a run; empty if not recorded.
+
+        What is measured under load has its number of clients behind it: ``load_p95@8``.
+        """
+        metric, _, clients = metric.partition("@")
+        if clients:
+            return self.load[clients].runs_of(metric) if clients in self.load else ()
         named = {
             "memory": self.memory_mib.get("peak"),
             "device_memory": self.memory_mib.get("device"),

@@ -26,16 +26,12 @@ def why_unused(settings: Settings, model: str, cell: str) -> str | None:
     """
     backend, _, precision = cell.rpartition(" ")
     if model == CASES:
-        asked = {
-            name
-            for each in settings.models.values()
-            for name in each.backends or settings.matrix.backends
-        }
+        asked = {name for each in settings.models for name in settings.backends_of(each)}
         return _unnamed("no model", "backend", backend, asked)
     if model not in settings.models:
         return f"the settings have no model {model}"
     own = settings.models[model]
-    of_backends = own.backends or settings.matrix.backends
+    of_backends = settings.backends_of(model)
     of_precisions = own.precisions or settings.matrix.precisions
     return _unnamed(model, "backend", backend, of_backends) or _unnamed(
         model, "precision", precision, of_precisions

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from pytest_inferbench.judge.rounds import Compared, judge_slowdown
 from pytest_inferbench.judge.runs import Run, StoredSessions, judge_objective, judge_stored
 from pytest_inferbench.judge.statistics import Interval
 from pytest_inferbench.judge.verdict import Judgement
@@ -46,6 +47,11 @@ def judge_rate_stored(
     return _as_rate(judged, budget)
 
 
+def judge_rate_slowdown(budget: Budget, compared: Compared, comparisons: int) -> Judgement:
+    """Judge rounds beside another side, whose figures are milliseconds; see `judge_slowdown`."""
+    return _as_rate(judge_slowdown(_as_time(budget), compared, comparisons), budget)
+
+
 def _as_time(budget: Budget) -> Budget:
     """Return the limit on the time that allows just what the limit on the rate does."""
     relative = budget.kind == "relative"
@@ -72,7 +78,8 @@ def _as_rate(judged: Judgement, budget: Budget) -> Judgement:
 
 
 def _turned(change: float) -> float:
-    return 1 / (1 + change) - 1
+    # no time at all, as an interval without a bound has it, is no end of a rate
+    return math.inf if change <= -1 else 1 / (1 + change) - 1
 
 
 def _inverse(value: float) -> float:

@@ -56,6 +56,12 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "power": 0.10,
         "energy": 0.15,
         "throughput": 0.12,
+        "load_throughput": 0.15,
+        "load_mean": 0.18,
+        "load_p50": 0.15,
+        "load_p90": 0.20,
+        "load_p95": 0.25,
+        "load_p99": 0.40,
     },
     "nvidia": {
         "p5": 0.02,
@@ -69,6 +75,12 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "power": 0.05,
         "energy": 0.06,
         "throughput": 0.03,
+        "load_throughput": 0.05,
+        "load_mean": 0.06,
+        "load_p50": 0.05,
+        "load_p90": 0.08,
+        "load_p95": 0.10,
+        "load_p99": 0.20,
     },
     "jetson": {
         "p5": 0.03,
@@ -82,6 +94,12 @@ DEFAULT_SPREAD: dict[str, dict[str, float]] = {
         "power": 0.05,
         "energy": 0.07,
         "throughput": 0.04,
+        "load_throughput": 0.06,
+        "load_mean": 0.08,
+        "load_p50": 0.06,
+        "load_p90": 0.10,
+        "load_p95": 0.12,
+        "load_p99": 0.25,
     },
 }
 _OTHER_SPREAD = 0.20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,15 +93,33 @@ def own_cpu_s(root: str = "/", ours: Iterable[int] = ()) -> float:
         root: The machine's tree.
         ours: Further processes that count as this one does.
     """
-    times: dict[int, tuple[int, float]] = {}
-    for entry in Path(root, "proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
-            times[int(entry.name)] = (int(fields[1]), sum(map(float, fields[11:15])))
-    family = {os.getpid(), *ours}
-    while more := {pid for pid, (parent, _) in times.items() if parent in family} - family:
-        family |= more
-    return sum(times[pid][1] for pid in family if pid in times) / os.sysconf("SC_CLK_TCK")
+    times = _processes(root)
+    parents = {pid: parent for pid, (parent, _) in times.items()}
+    members = _family((os.getpid(), *ours), parents)
+    ticks = sum(times[pid][1] for pid in members if pid in times)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def family(pids: Iterable[int], root: str = "/") -> set[int]:
+    """Return processes and everything below them: a server belongs to the worker it serves."""
+    parents = {pid: parent for pid, (parent, _) in _processes(root).items()}
+    return _family(pids, parents)
+
+
+def _family(pids: Iterable[int], parents: Mapping[int, int]) -> set[int]:
+    members = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in members} - members:
+        members |= more
+    return members
+
+
+def _processes(root: str) -> dict[int, tuple[int, float]]:
+    """Return the parent and the CPU time, in ticks, of every process, by its pid."""
+    found: dict[int, tuple[int, float]] = {}
+    for entry in Path(root, "proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        found[int(entry.name)] = (int(fields[1]), sum(map(float, fields[11:15])))
+    return found

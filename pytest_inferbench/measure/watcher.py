@@ -28,6 +28,7 @@ from pytest_inferbench.hardware.nvml import Gpu, own_mib, strangers_of
 from pytest_inferbench.hardware.rails import NONE_HERE as NO_RAILS
 from pytest_inferbench.hardware.rails import Rail, find_rails, module_rails, rails_watts
 from pytest_inferbench.hardware.rapl import Rapl, energy_uj, find_rapl
+from pytest_inferbench.measure.machine import family
 from pytest_inferbench.measure.power import counted_uj, counter_watts, mean_watts
 
 POLL_S = 0.1
@@ -249,7 +250,8 @@ class Watcher:
     def _strangers_now(self, shares: dict[int, float]) -> dict[int, float | None]:
         if self._gpu is None:
             return {}
-        return strangers_of(self._gpu.processes(), shares, self._ours)
+        # a server that a worker of ours started is ours too
+        return strangers_of(self._gpu.processes(), shares, family(self._ours, str(self._root)))
 
     def _strangers(self) -> tuple[dict[str, Any], ...]:
         """Those that were there before or after, and whether they were there all the time."""

@@ -37,6 +37,7 @@ def write_results(gate: Gate) -> None:
 
 def results(gate: Gate) -> dict[str, Any]:
     """Return everything that was measured and judged, as plain types."""
+    from pytest_inferbench.report import study
     from pytest_inferbench.report.coverage import plain as plain_coverage
 
     by_cell: dict[str, list[dict[str, Any]]] = {}
@@ -73,6 +74,7 @@ def results(gate: Gate) -> dict[str, Any]:
                 for cell in gate.cells
                 if cell.id in by_cell
             ],
+            "serving": [study.plain(each) for each in study.of_gate(gate)],
             "onnx_ops": [plain_coverage(each) for each in gate.coverage()],
             "notices": list(gate.notices),
         }

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_inferbench.launches import PARTS
 from pytest_inferbench.ledger import Entry, count_by_code
-from pytest_inferbench.report import rates
+from pytest_inferbench.report import rates, resilience, study
 from pytest_inferbench.report.messages import counted, percent
 from pytest_inferbench.report.table import Row, rows, speedups
 
@@ -44,6 +44,11 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
         reporter.write(_render(table, reporter), flush=True)
     _write_means(table, reporter)
     for line in rates.lines(gate.cells, gate.ledger):
+        reporter.write_line(line)
+    for each in study.of_gate(gate):
+        for line in study.lines(each):
+            reporter.write_line(line)
+    for line in resilience.lines(gate.cells, gate.ledger):
         reporter.write_line(line)
     if gate.options.compares:
         for line in compared_lines(gate.ledger.ours):

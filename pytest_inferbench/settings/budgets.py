@@ -26,6 +26,9 @@ Origin = Literal["default", "settings"]
 HARDWARE_CLASSES = ("cpu-", "nvidia-", "jetson-")
 """How the id of a device class starts."""
 
+OF_TWO = ("speedup", "load_speedup")
+"""The tables inside `budgets` that compare two cells."""
+
 OUTPUTS = "outputs"
 """The table inside `budgets` that holds budgets for one output alone."""
 
@@ -63,10 +66,12 @@ class Budgets(dict[str, Rules]):
 
     Attributes:
         outputs: Those for one output alone, by its name.
-        speedups: Those that concern two cells.
+        speedups: Those that concern two cells, one caller each.
+        load_speedups: Those that concern two cells under load.
     """
 
     speedups: tuple[Speedup, ...] = ()
+    load_speedups: tuple[Speedup, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,14 +117,14 @@ def _parse_table(
         report("", f"expected a table of budgets, got {written!r:.60}")
         return budgets
     for name, value in written.items():
-        if name == "speedup" and "p50" in metrics:
+        if name in OF_TWO and "p50" in metrics:
             from pytest_inferbench.settings.speedups import parse_speedups
 
-            budgets.speedups = parse_speedups(value, report)
+            setattr(budgets, f"{name}s", parse_speedups(value, report, name))
             continue
         metric = metrics.get(name)
         if metric is None:
-            others = ["speedup"] if "p50" in metrics else []
+            others = OF_TWO if "p50" in metrics else ()
             report(dotted(name), unknown(name, "budget", [*metrics, *others]))
             continue
         rules = budgets[name] = {}

@@ -11,18 +11,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_inferbench.backends.catalog import PRECISIONS
+from pytest_inferbench.backends.catalog import PRECISIONS, backend_of_variant
 from pytest_inferbench.backends.registry import LIKE, circle_of
 from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.onnx_cases import MODEL as ONNX_CASES
+from pytest_inferbench.settings import serving
 from pytest_inferbench.settings.budgets import HARDWARE_CLASSES
 from pytest_inferbench.settings.convert import Problems
 from pytest_inferbench.settings.metrics import METRICS
-from pytest_inferbench.settings.schema import EnvironmentSettings, ModelSettings, Settings
+from pytest_inferbench.settings.names import check_name
+from pytest_inferbench.settings.schema import (
+    EnvironmentSettings,
+    ModelSettings,
+    Settings,
+)
 from pytest_inferbench.settings.spelling import dotted, unknown
 from pytest_inferbench.settings.task_kinds import OF_SOME_TASKS, TaskKind
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _HARDWARE_ID = re.compile(r"[a-z0-9-]+")
 _VARIABLE = re.compile(r"[^=\0]+")
 _UNSET = ModelSettings(path=Path(), task="tensors")
@@ -35,6 +40,8 @@ def check(
     problems: Problems,
 ) -> None:
     """Note every fault of settings whose types are right."""
+    serving.check(settings.serving, known_backends, problems)
+    known_backends = (*known_backends, *map(backend_of_variant, settings.serving.variants))
     _check_variants(settings.backends, known_backends, problems)
     _check_options(settings.backends, known_backends, problems)
     variants = (name for name, table in settings.backends.items() if LIKE in table)
@@ -45,7 +52,7 @@ def check(
     for name, model in settings.models.items():
         if name == ONNX_CASES:
             problems.add(dotted("models", name), f'"{name}" names ONNX\'s own cases; rename it')
-        _check_name("models", name, reserved, problems)
+        check_name("models", name, reserved, problems)
         key = dotted("models", name)
         _check_model(key, model, known_backends, problems)
         _check_task(key, model, settings, tasks, problems)
@@ -55,17 +62,6 @@ def check(
     for index, batch in enumerate(settings.latency.batches):
         if batch in settings.latency.batches[:index]:
             problems.add(f"latency.batches[{index}]", f"{batch} is named twice")
-
-
-def _check_name(table: str, name: str, reserved: Collection[str], problems: Problems) -> None:
-    if not _NAME.fullmatch(name):
-        problems.add(
-            dotted(table, name),
-            "names go into test ids and file names: use letters, digits, '_', '-' and '.',"
-            " and begin with none of the last two",
-        )
-    elif name in reserved:
-        problems.add(dotted(table, name), f'"{name}" is a backend or a precision; rename it')
 
 
 def _check_axis(
@@ -90,11 +86,11 @@ def _check_model(
     for kind, place in model.sources.items():
         if "://" not in place:
             _check_model_path(dotted(*key.split("."), "sources", kind), Path(place), problems)
-    for speedup in model.budgets.speedups:
+    for speedup in (*model.budgets.speedups, *model.budgets.load_speedups):
         for backend, precision in (speedup.candidate, speedup.partner):
             if backend not in known_backends:
                 problems.add(
-                    f"{key}.budgets.speedup",
+                    f"{key}.budgets.{speedup.budget.metric}",
                     f'"{backend}-{precision}": {unknown(backend, "backend", known_backends)}',
                 )
 
@@ -183,7 +179,7 @@ def _check_environments(
     claimed: dict[str, str] = {}
     for name, environment in environments.items():
         key = dotted("environments", name)
-        _check_name("environments", name, ("default",), problems)
+        check_name("environments", name, ("default",), problems)
         _check_axis(f"{key}.backends", environment.backends, "backend", known_backends, problems)
         for index, backend in enumerate(environment.backends):
             if claimed.setdefault(backend, name) != name:
@@ -232,7 +228,7 @@ def _check_variants(
     valid = (*known_backends, *variants)
     told: set[str] = set()
     for name, like in variants.items():
-        _check_name("backends", name, (*known_backends, *PRECISIONS), problems)
+        check_name("backends", name, (*known_backends, *PRECISIONS), problems)
         key = dotted("backends", name, LIKE)
         circle = circle_of(name, backends)
         if not isinstance(like, str):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -18,6 +18,7 @@ import msgspec
 from pytest_inferbench.named.references import parse_reference
 from pytest_inferbench.settings.budgets import Budgets, parse_budgets
 from pytest_inferbench.settings.metrics import METRICS
+from pytest_inferbench.settings.objectives import Objectives, parse_objectives
 from pytest_inferbench.settings.schema import (
     Interpreter,
     Mebibytes,
@@ -107,24 +108,31 @@ class Converter:
     def _value(self, kind: Any, value: Any, *key: str) -> Any:
         if get_origin(kind) in (Union, UnionType):  # TOML has no null: "or None" is the default
             kind = get_args(kind)[0]
-        if kind is Budgets:
-            return parse_budgets(
-                value,
-                lambda below, text: self._problems.add(f"{dotted(*key)}.{below}", text),
-                self._metrics,
-            )
+        if kind in (Budgets, Objectives):
+            return self._limits(kind, value, *key)
         if _is_table(kind):
             built = self.table(kind, value, *key)
             return _FAULTY if built is None else built
-        if get_origin(kind) is dict and _is_table(get_args(kind)[1]) and isinstance(value, dict):
+        if get_origin(kind) is dict and isinstance(value, dict):
             inner = get_args(kind)[1]
-            tables = {name: self.table(inner, data, *key, name) for name, data in value.items()}
-            return {name: table for name, table in tables.items() if table is not None}
+            if _is_table(inner) or inner is Objectives:
+                tables = {
+                    name: self._value(inner, data, *key, name) for name, data in value.items()
+                }
+                return {name: table for name, table in tables.items() if table is not _FAULTY}
         try:
             return self._leaf(kind, value, key[-1])
         except (ValueError, msgspec.ValidationError) as error:
             self._add_error(dotted(*key), error)
             return _FAULTY
+
+    def _limits(self, kind: Any, value: Any, *key: str) -> Budgets | Objectives:
+        def report(below: Sequence[str], text: str) -> None:
+            self._problems.add(".".join([dotted(*key), *below]), text)
+
+        if kind is Objectives:
+            return parse_objectives(value, report)
+        return parse_budgets(value, lambda below, text: report([below], text), self._metrics)
 
     def _leaf(self, kind: Any, value: Any, name: str) -> Any:
         if reader := self._readers.get(kind):

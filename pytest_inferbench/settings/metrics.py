@@ -119,6 +119,15 @@ _ALL = (
     Metric("energy", "J", "lower", _POSITIVE, "energy of the device an inference", relative=True),
     _time("cold_start", "from an empty process to the first answer"),
     Metric("throughput", "/s", "higher", _POSITIVE, "most inferences a second", relative=True),
+    Metric("load_throughput", "/s", "higher", _POSITIVE, "answers a second under load", True),
+    _time("load_mean", "mean latency under load"),
+    _time("load_p50", "median latency under load"),
+    _time("load_p90", "90th percentile of the latency under load"),
+    _time("load_p95", "95th percentile of the latency under load"),
+    _time("load_p99", "99th percentile of the latency under load"),
+    Metric("load_failures", "ratio", "lower", _DROP, "share of requests that failed under load"),
+    Metric("queue_mean", "ms", "lower", _POSITIVE, "mean time in the server's queue"),
+    Metric("queue_p95", "ms", "lower", _POSITIVE, "95th percentile of the time in its queue"),
     Metric(
         "fallback_nodes", "value", "lower", _NOT_NEGATIVE, "nodes that ran elsewhere than asked"
     ),
@@ -136,6 +145,14 @@ PER_OUTPUT = (
     "snr_db",
 )
 """What may be limited for one output alone."""
+
+FAILURES = "load_failures"
+
+UNDER_LOAD = tuple(metric.name for metric in _ALL if metric.name.startswith(("load_", "queue_")))
+"""What only a server under load has."""
+
+TIMED_UNDER_LOAD = tuple(name for name in UNDER_LOAD if name != FAILURES)
+"""Those of them that have noise."""
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name."""
@@ -183,6 +200,8 @@ DEFAULTS: Mapping[str, Mapping[str, str | float]] = MappingProxyType(
         "device_memory_growth": {"default": "16 MiB"},
         "cold_start": {"default": "60 s"},
         "fallback_nodes": {"default": 0},
+        "load_failures": {"default": 0},
+        "load_p50": {"cpu": "+25%", "default": "+10%"},
     }
 )
 """Metric -> its defaults as a user would write them: by precision, class of hardware, or all."""

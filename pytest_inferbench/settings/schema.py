@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
+from pytest_inferbench.backends.catalog import backend_of_variant
 from pytest_inferbench.settings.budgets import Budget, Budgets, output_budgets, resolve
 from pytest_inferbench.settings.metrics import METRICS, Metric
+from pytest_inferbench.settings.objectives import Objectives
 from pytest_inferbench.settings.speedups import Speedup
 
 Count = Annotated[int, Meta(ge=1)]
@@ -152,6 +154,23 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     compare_s: Seconds = field(name="compare_for", default=60.0)
 
 
+class ServingSettings(_Table, frozen=True, kw_only=True):
+    """How servers are put under load, and which variants of them there are."""
+
+    concurrency: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1, 8)
+    runs: Annotated[int, Meta(ge=3)] = 3
+    run_s: Seconds = field(name="seconds", default=2.0)
+    warmup_s: Seconds = field(name="warmup", default=0.5)
+    burst_s: Seconds = field(name="burst", default=0.5)
+    compare_s: Seconds = field(name="compare_for", default=180.0)
+    objectives: Objectives = field(default_factory=Objectives)
+    decisions: dict[str, Objectives] = {}
+    otherwise: str = "do not ship"
+    price_per_hour: NotNegative | None = None
+    price_per_gpu_hour: NotNegative | None = None
+    variants: dict[str, dict[str, Any]] = {}
+
+
 class Settings(_Table, frozen=True, kw_only=True):
     """Everything a user can set.
 
@@ -166,11 +185,18 @@ class Settings(_Table, frozen=True, kw_only=True):
     backends: dict[str, dict[str, Any]] = {}
     worker: WorkerSettings = WorkerSettings()
     latency: LatencySettings = LatencySettings()
+    serving: ServingSettings = ServingSettings()
     baselines: Path = Path("baselines")
     cache: Path | None = None
     lock: Path | None = None
     source: Path | None = field(name="_source", default=None)
     registered_metrics: dict[str, Metric] = field(name="_registered_metrics", default={})
+
+    def backends_of(self, model: str) -> tuple[str, ...]:
+        """Return a model's backends: its own, or the matrix's and every variant of serving."""
+        return self.models[model].backends or tuple(
+            dict.fromkeys((*self.matrix.backends, *map(backend_of_variant, self.serving.variants)))
+        )
 
     def budget(self, model: str, metric: str, precision: str, hardware: str) -> Budget | None:
         """Return the budget of a model's metric at a precision on a hardware, if it has one."""
@@ -190,4 +216,9 @@ class Settings(_Table, frozen=True, kw_only=True):
     def speedups(self, model: str, backend: str, precision: str) -> tuple[Speedup, ...]:
         """Return how many times as fast as which others a model's cell must be."""
         asked = self.models[model].budgets.speedups
+        return tuple(each for each in asked if each.candidate == (backend, precision))
+
+    def load_speedups(self, model: str, backend: str, precision: str) -> tuple[Speedup, ...]:
+        """Return how many times as much as which others a model's cell must get through."""
+        asked = self.models[model].budgets.load_speedups
         return tuple(each for each in asked if each.candidate == (backend, precision))

@@ -15,7 +15,6 @@ from pytest_inferbench.settings.metrics import Bounds
 from pytest_inferbench.settings.spelling import dotted
 from pytest_inferbench.settings.units import as_number
 
-METRIC = "speedup"
 _BOUNDS = Bounds(0, float("inf"), low_open=True, high_open=True)
 _EXAMPLE = '"ort-cpu-int8 / ort-cpu-fp32" = 1.2'
 
@@ -35,26 +34,29 @@ class Speedup:
     budget: Budget
 
 
-def parse_speedups(written: Any, report: Callable[[str, str], None]) -> tuple[Speedup, ...]:
-    """Read the table `speedup` of a model's budgets.
+def parse_speedups(
+    written: Any, report: Callable[[str, str], None], metric: str = "speedup"
+) -> tuple[Speedup, ...]:
+    """Read a table of speed-ups of a model's budgets.
 
     Args:
         written: What the TOML held.
         report: Called with the key below `budgets` and the fault, for each fault.
+        metric: The table's name: `speedup` of one caller, or `load_speedup`.
     """
     if not isinstance(written, dict) or not written:
-        report(METRIC, f"expected a table such as {{ {_EXAMPLE} }}, got {written!r:.60}")
+        report(metric, f"expected a table such as {{ {_EXAMPLE} }}, got {written!r:.60}")
         return ()
     found = []
     for pair, factor in written.items():
         try:
-            found.append(_speedup(pair, factor))
+            found.append(_speedup(pair, factor, metric))
         except ValueError as error:
-            report(dotted(METRIC, pair), str(error))
+            report(dotted(metric, pair), str(error))
     return tuple(found)
 
 
-def _speedup(pair: str, factor: object) -> Speedup:
+def _speedup(pair: str, factor: object, metric: str) -> Speedup:
     sides = [side.strip() for side in pair.split("/")]
     if len(sides) != 2:
         raise ValueError(f"name two cells with a slash between them: {_EXAMPLE}")
@@ -65,7 +67,7 @@ def _speedup(pair: str, factor: object) -> Speedup:
     if limit is None or limit not in _BOUNDS:
         raise ValueError(f"expected a factor above 0, such as 2.5, got {factor!r:.60}")
     text = f"{limit:g}x of {'-'.join(partner)}"
-    budget = Budget(METRIC, "absolute", limit, "higher", "x", text, "settings")
+    budget = Budget(metric, "absolute", limit, "higher", "x", text, "settings")
     return Speedup(candidate, partner, budget)
 
 

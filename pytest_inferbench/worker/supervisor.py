@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36
+_TOKEN = "INFERBENCH_WORKER"  # gateway.TOKEN, which this text cannot import
 _PIPE_BYTES = 1 << 20
 _LOG_BYTES = 1 << 16
 _LOG_LINES = 40
@@ -73,6 +77,7 @@ class Supervisor:
         for fd in (self.wake_fd, self.from_fd, self.log_fd):
             self.selector.register(fd, selectors.EVENT_READ)
         self.parent = os.getppid()
+        self.token = env.get(_TOKEN, "")
         self.outbox: deque[memoryview] = deque()
         self.log = bytearray()
         self.reply_head = bytearray()
@@ -100,6 +105,7 @@ class Supervisor:
             alive = self.child.poll() is None
         finally:
             kill_descendants(self.child)
+            remove_segments(self.token)
         if reason == "orphaned":
             os._exit(1)  # execnet itself would wait for the end of the channel
         if reason != "closed":
@@ -240,6 +246,17 @@ def kill_descendants(child: subprocess.Popen[bytes]) -> None:
             except ChildProcessError:
                 return
         time.sleep(0.002)
+
+
+def remove_segments(token: str) -> None:
+    """Remove the shared memory and folders of servers below the child: those named after it.
+
+    Whoever is killed outright cleans up nothing.
+    """
+    for folder in ("/dev/shm", tempfile.gettempdir()) if token else ():
+        for path in glob.glob(f"{folder}/inferbench-{token}*"):  # noqa: PTH207
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)  # noqa: PTH108, PTH112
 
 
 def descendants(root: int) -> list[int]:

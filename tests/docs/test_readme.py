@@ -20,11 +20,12 @@ DETECTOR = ROOT / "fixtures" / "detector"
 # Quick and deaf to neighbours; appended to the README's own settings.
 QUICK = """
 [latency]
-runs = 5
+runs = 3
 seconds = "150 ms"
 warmup_ceiling = "300 ms"
 most_steal = 1.0
 most_other = 1.0
+same_speed = 1000.0
 """
 
 
@@ -72,19 +73,10 @@ def run(command, folder, timeout_s=900):
     )
 
 
-def run_heard(command, folder):
-    """Run it again where the machine changed its speed among the few runs: no fault of ours."""
-    for _ in range(5):
-        done = run(command, folder)
-        if "IB-612" not in done.stdout:
-            break
-    return done
-
-
 @pytest.mark.slow
 def test_every_command_of_use_succeeds(project):
     for command in USE:
-        done = run_heard(command, project)
+        done = run(command, project)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert (project / "gate.xml").is_file()
     assert json.loads((project / "gate.json").read_text())["cells"]
@@ -100,22 +92,15 @@ def test_the_commands_are_found():
     assert all(command.startswith(("pytest", "inferbench ")) for command in USE)
 
 
-def test_ci_runs_the_readme_s_test_command():
+def test_ci_runs_the_readme_s_set_up_commands():
+    """The first word for word, in what it was cloned into; the second's tests in its own folder."""
+    ci = (ROOT / ".ci/run").read_text()
+    assert f"\n{SET_UP[0]}\n" in ci
     (tests,) = re.findall(r"\.venv/bin/(pytest tests.*)", SET_UP[1])
-    assert f"$bin/{tests}" in (ROOT / ".ci/run").read_text()
+    assert f"$bin/{tests}" in ci
 
 
 def test_every_link_leads_somewhere():
     links = re.findall(r"\]\(([^)]+)\)", TEXT)
     assert links
     assert [link for link in links if not (ROOT / link).is_file()] == []
-
-
-@pytest.mark.slow
-def test_the_first_command_sets_up_and_runs_the_gate(tmp_path):
-    """From a clone of what is committed; needs the network that pip needs."""
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-    done = run(f"export XDG_CACHE_HOME={tmp_path}/cache; {SET_UP[0]}", clone)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "inferbench: " in done.stdout

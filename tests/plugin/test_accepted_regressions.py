@@ -32,6 +32,7 @@ def inferbench(project, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_differs_is_said_first(fast_baseline, gate, said):
     result = gate("-m", "latency")
     result.assert_outcomes(failed=1)
@@ -43,6 +44,7 @@ def test_what_differs_is_said_first(fast_baseline, gate, said):
     assert lines[head + 3].startswith("  [IB-603] p5 regressed: ")
 
 
+@pytest.mark.slow
 def test_an_accepted_regression_keeps_its_reason(project, fast_baseline, gate, said):
     accept = ("--update-baselines", "--inferbench-reason", "one thread")
     result = gate("-m", "latency", *accept)
@@ -65,6 +67,7 @@ def test_an_accepted_regression_keeps_its_reason(project, fast_baseline, gate, s
     assert 'reason "one thread"' in inferbench(project, "list")
 
 
+@pytest.mark.slow
 def test_a_regression_that_is_accepted_without_a_reason_is_said_to_have_none(
     project, fast_baseline, gate, said
 ):

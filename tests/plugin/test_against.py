@@ -58,6 +58,7 @@ def test_more_work_than_the_older_file_is_heard_and_the_same_file_passes(
     )
 
 
+@pytest.mark.slow
 def test_another_environment_is_compared_with_and_named(comparing, gate):
     """The same Python again: nothing differs, and that is said by passing."""
     environment = Path(sys.executable).parents[1]
@@ -75,6 +76,7 @@ def test_an_environment_of_the_settings_may_be_named(comparing, gate):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_where_the_other_side_cannot_run_nothing_is_concluded(comparing, gate, tmp_path):
     """No verdict is no pass: skipped with a code, and a failure where it is required."""
     import venv

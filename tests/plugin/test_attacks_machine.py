@@ -46,6 +46,7 @@ def test_calibration_samples_that_differ(project, gate, said):
     assert "[2, 3, 32, 32]" in text
 
 
+@pytest.mark.slow
 def test_interrupted_while_baselines_are_written(project, gate, said):
     gate("-m", "latency", "--update-baselines")
     (file,) = project.path.glob("baselines/*/*.json")

@@ -53,6 +53,7 @@ def outcomes(project):
     return {t["test"]: (t["outcome"], t["reason"][:20]) for c in cells for t in c["tests"]}
 
 
+@pytest.mark.slow
 def test_same_outcomes_each_cell_opened_once_one_measurement_at_a_time(spied, gate):
     # The contract's questions open cells over and over, and the reference beside them.
     some = ("--inferbench-json", "out.json", "-m", "not latency and not conformance")

@@ -18,6 +18,7 @@ from pytest_inferbench.settings.schema import (
     ModelSettings,
     PreprocessSettings,
     QuantizationSettings,
+    ServingSettings,
     Settings,
     SpeechSettings,
     WorkerSettings,
@@ -40,6 +41,7 @@ TABLES = (
     EnvironmentSettings,
     WorkerSettings,
     LatencySettings,
+    ServingSettings,
 )
 HEADINGS = {
     Settings: "## Top level",
@@ -51,12 +53,16 @@ HEADINGS = {
     EnvironmentSettings: "## `[environments.NAME]`",
     WorkerSettings: "## `[worker]`",
     LatencySettings: "## `[latency]`",
+    ServingSettings: "## `[serving]`",
 }
 
 
+def section(heading: str) -> str:
+    return re.split(r"\n##", TEXT.split(f"{heading}\n", 1)[1], maxsplit=1)[0]
+
+
 def section_keys(heading: str) -> list[str]:
-    body = re.split(r"\n##", TEXT.split(f"{heading}\n", 1)[1], maxsplit=1)[0]
-    return re.findall(r"^\| `([^`]+)` \|", body, re.MULTILINE)
+    return re.findall(r"^\| `([^`]+)` \|", section(heading), re.MULTILINE)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
@@ -90,9 +96,11 @@ def test_default_budgets_are_documented_as_they_are():
     assert by_precision == {}
 
 
-@pytest.mark.parametrize("table", [WorkerSettings, LatencySettings])
+@pytest.mark.parametrize("table", [WorkerSettings, LatencySettings, ServingSettings])
 def test_documented_durations_are_the_defaults(table):
-    rows = {row[0].strip("`"): row[2] for row in ROWS if len(row) == 4}
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|[^|]*\|$", section(HEADINGS[table]), re.M)
+    )
     for field in msgspec.structs.fields(table):
         if field.name.endswith("_s"):
             assert positive(rows[field.encode_name].strip('`"'), "s") == field.default

@@ -1,0 +1,1 @@
+"""What the programs that compare servers share."""

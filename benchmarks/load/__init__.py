@@ -1,0 +1,1 @@
+"""What `benchmarks/load_client.py` compares, and the table it makes of it."""

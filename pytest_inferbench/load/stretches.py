@@ -1,0 +1,65 @@
+"""A stretch of load as its conductor sees it: who takes part, and what they told.
+
+Knows the clock, and no messages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from pytest_inferbench.load.result import LoadResult, together
+
+
+class Stretch:
+    """A stretch that was begun.
+
+    Args:
+        clients: How many ask in it.
+        warmup_s: After how long it counts.
+    """
+
+    def __init__(self, clients: int, warmup_s: float) -> None:
+        self.clients = clients
+        self._counts_s = time.monotonic() + warmup_s
+
+    @property
+    def measured_s(self) -> float:
+        """How long it has counted."""
+        return max(0.0, time.monotonic() - self._counts_s)
+
+
+class Parts:
+    """What the processes of a stretch tell, one part each."""
+
+    def __init__(self) -> None:
+        self.expected: set[str] = set()
+        self._told: dict[str, LoadResult | None] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether everyone has told."""
+        return self.expected <= self._told.keys()
+
+    def expect(self, nodes: Iterable[str]) -> None:
+        """Wait for these, and forget what others told."""
+        self.expected = set(nodes)
+        self._told = {}
+
+    def add(self, node: str, part: LoadResult | None) -> None:
+        """Take a part; None from one who measured nothing."""
+        if node in self.expected and self._told.get(node) is None:
+            self._told[node] = part
+
+    def taken(self) -> tuple[LoadResult | None, int]:
+        """Return all parts as one result, None where there is none, and how many are missing."""
+        parts = [part for part in self._told.values() if part is not None]
+        missing = len(self.expected - self._told.keys())
+        self.expect(())
+        return (together(parts) if parts else None), missing
+
+
+def shares(users: Mapping[str, int]) -> dict[str, float]:
+    """Return what part of a rate each process makes: as it has users."""
+    total = sum(users.values())
+    return {node: count / total for node, count in users.items()} if total else {}

@@ -1,0 +1,186 @@
+"""The same answers through the server: takes a cell's run; gives what a test holds, and faults.
+
+The local cell runs the same artifact by the same runtime without a server. Over each protocol the
+outputs are compared with its outputs, within the budgets of the cell's precision; and many clients
+at once, each with data of its own, must each get the answer to their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.probes import ROUNDING
+from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.handles import Similarity
+from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
+from pytest_inferbench.partners import NoPartnerError, local_of
+from pytest_inferbench.serving.runs import Loaded, shapes_of
+from pytest_inferbench.settings.budgets import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_inferbench.accuracy.similarity import Similarity as Comparison
+    from pytest_inferbench.bisect import Located
+    from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.tasks.base import Sample
+
+CLIENTS = 16
+_SECONDS = 1.0
+_THIS_HOST = ("127.0.0.1", "localhost", "::1")
+
+
+class Parity:
+    """The cell's answers beside those that the same artifact gives without a server."""
+
+    def __init__(self, run: CellRun) -> None:
+        self._run = run
+
+    @cached_property
+    def local(self) -> CellRun:
+        """The same artifact without a server.
+
+        Raises:
+            NotAsked: It cannot run here.
+        """
+        try:
+            return local_of(self._run).run
+        except NoPartnerError as error:
+            raise NotAsked(str(error)) from error
+
+    @cached_property
+    def local_outputs(self) -> Sequence[Sample]:
+        """What the model itself answers: whatever its task makes of that is the same."""
+        try:
+            return [self.local.infer(sample) for sample in self._run.inputs]
+        finally:
+            self.local.close()
+
+    def over(self, protocol: str) -> ParityOver:
+        """Return the comparison over a protocol, such as "grpc"."""
+        return ParityOver(self._run, self, protocol)
+
+    def together(self, clients: int = CLIENTS) -> list[str]:
+        """Return which answers of many clients at once are not those to their own data.
+
+        Raises:
+            NotAsked: The local cell cannot run here, or there is too little data.
+        """
+        outputs = self.local_outputs
+        with Loaded(self._run, self._run.opened["ran"], clients, 2 * clients) as loaded:
+            wanted = [outputs[index] for index in loaded.sent]
+            if len(wanted) < 2:
+                raise NotAsked("the model's data has one sample of a kind: all send the same")
+            if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
+                raise NotAsked("its outputs are of another shape for each sample")
+            expected = loaded.save("expected", wanted)
+            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], _SECONDS)
+        asked = result.requests + result.failed
+        return [
+            f"{count} of {asked} answers to {clients} clients: {reason}"
+            for reason, count in result.failures.items()
+        ]
+
+
+class ParityOver(Similarity):
+    """How close the outputs over one protocol are to the local cell's."""
+
+    kind = "parity"
+
+    def __init__(self, run: CellRun, parity: Parity, protocol: str) -> None:
+        super().__init__(run)
+        self._parity, self._protocol = parity, protocol
+
+    @cached_property
+    def result(self) -> Comparison:
+        """The comparison itself, with its faults."""
+        from pytest_inferbench.accuracy.similarity import compare
+
+        task = self._run.task
+        return compare(
+            self._parity.local_outputs,
+            self._outputs,
+            rtol=task.model.rtol,
+            atol=task.model.atol,
+        )
+
+    @cached_property
+    def _outputs(self) -> list[Sample]:
+        """The outputs over the protocol, from the server that the cell has open.
+
+        Raises:
+            NotAsked: It cannot be asked so.
+        """
+        url = self._url(self._run.opened["ran"]["addresses"])
+        fields = self._run.open_fields()
+        options = {**fields["options"], "protocol": self._protocol, "url": url}
+        with self._run.new_worker() as worker:
+            try:
+                worker.call("open", {**fields, "options": options})
+            except InferbenchError as error:
+                if error.code != "IB-815":  # a type that the protocol does not carry
+                    raise
+                raise NotAsked(error.message) from error
+            return [
+                self._run.as_numbers(worker.call("infer", {}, sample).arrays)
+                for sample in self._run.inputs
+            ]
+
+    def _url(self, addresses: Mapping[str, str]) -> str:
+        kind = "grpc" if self._protocol.startswith("grpc") else "http"
+        if kind not in addresses:
+            raise NotAsked(f"the server is not reached over {kind}")
+        url = f"grpc://{addresses[kind]}" if kind == "grpc" else addresses[kind]
+        host = urlsplit(url).hostname
+        if self._protocol.endswith("-shm") and host not in _THIS_HOST:
+            raise NotAsked(f"the server is on {host}, and memory is shared on one host alone")
+        return url
+
+    def judgements(self) -> list[Judgement]:
+        """Judge the similarity as its precision's budgets ask, and that each element is right.
+
+        A cosine does not hear a scale, and the same artifact has none to excuse.
+        """
+        judged = super().judgements()
+        return judged if self.result.faults else [*judged, self._judged_error()]
+
+    def _judged_error(self) -> Judgement:
+        limit = ROUNDING[self._run.cell.precision]
+        text = f"{limit:g} of the largest value"
+        budget = Budget("parity_error", "absolute", limit, "lower", "ratio", text, "default")
+        judged = judge_absolute(budget, self.error, f"over {self._protocol}")
+        code = "IB-855" if judged.verdict is Verdict.REGRESSED else judged.code
+        return dataclasses.replace(judged, code=code)
+
+    @cached_property
+    def error(self) -> float:
+        """The largest difference of any output, as a share of its largest value."""
+        from pytest_inferbench.conformance.exam import relative_error
+
+        pairs = zip(self._parity.local_outputs, self._outputs, strict=True)
+        return max(relative_error(one[name], other[name]) for one, other in pairs for name in one)
+
+    def figures(self) -> dict[str, float]:
+        """The smallest cosine to the local cell's outputs."""
+        if self.result.faults:
+            return {}
+        return {
+            f"parity_{self._protocol}_cosine": self.result.worst.cosine.min,
+            f"parity_{self._protocol}_error": self.error,
+        }
+
+    def context(self) -> Mapping[str, str]:
+        """Say what is compared with what."""
+        return {"compared": f"over {self._protocol} with {self._parity.local.cell}, no server"}
+
+    def located(self) -> Located | None:
+        """Return nothing: the layers are those of the local cell."""
+        return None
+
+    def details(self) -> dict[str, Any]:
+        """The protocol."""
+        return {"protocol": self._protocol}

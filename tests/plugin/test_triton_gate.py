@@ -1,0 +1,155 @@
+"""Cells behind a real Triton server: what the suites ask of every backend, and what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("tritonclient.grpc")
+pytest.importorskip("onnxruntime")
+
+from pytest_inferbench.locate import packaged_folder
+
+pytestmark = pytest.mark.slow
+
+SUITES = packaged_folder("suites")
+TOKEN = "INFERBENCH_WORKER"
+
+
+@pytest.fixture(autouse=True)
+def behind_a_server(project):
+    """The project's cells run behind a server, which comes from the user's own cache."""
+    file = project.path / "inferbench.toml"
+    text = file.read_text().replace('cache = ".cache"\n', "")
+    file.write_text(text.replace('["ort-cpu"]', '["triton-http", "triton-grpc"]'))
+
+
+def results(project):
+    return json.loads((project.path / "results.json").read_text())
+
+
+def test_the_contract_holds(project, gate, said):
+    contract = SUITES / "conformance" / "test_contract.py"
+    result = gate(str(contract), "--inferbench-json", "results.json", timeout=200)
+    text = said(result)
+    outcomes = result.parseoutcomes()
+    assert not outcomes.get("failed"), text
+    assert not outcomes.get("errors"), text
+    assert outcomes["passed"] >= 2 * 9, text
+
+
+def test_every_precision_is_right(project, gate, said):
+    file = project.path / "inferbench.toml"
+    file.write_text(file.read_text().replace('["fp32"]', '["fp32", "fp16", "int8"]'))
+    result = gate("-m", "accuracy", "--inferbench-require", "triton", timeout=200)
+    outcomes = result.parseoutcomes()
+    assert outcomes == {"passed": 7, **{k: v for k, v in outcomes.items() if k == "deselected"}}, (
+        said(result)
+    )
+
+
+def test_no_server_there_is_one_named_failure(project, gate, said):
+    file = project.path / "inferbench.toml"
+    file.write_text(file.read_text().replace('"triton-http", ', ""))
+    result = gate("-m", "accuracy", "--inferbench-triton-url", "grpc://127.0.0.1:9")
+    assert result.ret == 1
+    assert "no Triton server is ready at grpc://127.0.0.1:9" in said(result)
+
+
+def test_a_variant_that_is_none_is_a_settings_error(project, gate, said):
+    with (project.path / "inferbench.toml").open("a") as file:
+        file.write("\n[backends.triton-http]\nbatching = true\nmax_batch_size = 0\n")
+    result = gate("-m", "accuracy")
+    assert result.ret == 4
+    assert "IB-800" in said(result)
+
+
+OWN = """
+import os, time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.inferbench(models=["net"])
+def test_own(cell, backend_worker):
+    Path("running").write_text("yes")
+    {}
+"""
+
+
+def family(mark_variable, mark):
+    """Return the processes that carry a mark, and the tokens of their workers."""
+    found, tokens = [], set()
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            continue
+        if environment.get(mark_variable) == mark and process.pid != os.getpid():
+            found.append(process.name())
+            tokens.add(environment.get(TOKEN, ""))
+    return found, tokens - {""}
+
+
+def left_behind(tokens):
+    folders = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return [
+        path
+        for token in tokens
+        for folder in folders
+        for path in folder.glob(f"inferbench-{token}*")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("deed", "sent"),
+    [
+        ("pass", None),
+        ("assert 0", None),
+        ("time.sleep(60)", signal.SIGINT),
+        ("time.sleep(60)", signal.SIGTERM),
+        ("time.sleep(60)", signal.SIGKILL),
+    ],
+    ids=["success", "failure", "SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_nothing_is_left(project, mark, mark_variable, left_of, deed, sent):
+    wait = "time.sleep(1.5); "  # for the outer test to see the family
+    project.makepyfile(test_own=OWN.format(wait + deed))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "test_own.py", "-k", "triton-grpc"],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (project.path / "running").exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.05)
+        names, tokens = family(mark_variable, mark)
+        assert "tritonserver" in names
+        assert any(name.startswith("triton_python") for name in names)
+        assert left_behind(tokens), "there is something that could be left"
+        if sent is not None:
+            process.send_signal(sent)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert not left_of(mark, within_s=10.0)
+    deadline = time.monotonic() + 5
+    while left_behind(tokens) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left_behind(tokens)
