@@ -35,7 +35,6 @@ from field.kept import Kept
 from field.servers import MODEL, ONNX, TORCH, machine, service, triton
 from field.tables import decided, field_page
 from PIL import Image
-from pytest_inferbench.load.running import run_load
 from scenes import draw_split
 
 from pytest_inferbench.backends.contract import Backend
@@ -44,6 +43,7 @@ from pytest_inferbench.backends.ort import OnnxRuntime
 from pytest_inferbench.backends.torch_native import Torch
 from pytest_inferbench.backends.triton import Triton
 from pytest_inferbench.load.plan import LoadPlan
+from pytest_inferbench.load.running import run_load
 from pytest_inferbench.serving.decision import DEFAULT, Ladder, ladder_of
 from pytest_inferbench.serving.statistics import Observer
 from pytest_inferbench.serving.variant import Variant

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # its parts lie beside it
 from field.kept import Kept
 from field.servers import MODEL, ONNX, machine, triton
 from field.tables import scaling_page
-from pytest_inferbench.load.running import run_load
 
 from pytest_inferbench.load.plan import LoadPlan
+from pytest_inferbench.load.running import run_load
 from pytest_inferbench.serving.scaling import Point, Price, scale
 from pytest_inferbench.serving.variant import Variant
 from pytest_inferbench.settings.loader import load

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferbench.locate import packaged_folder
-
 if TYPE_CHECKING:
     import pytest
 
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_inferbench.settings.schema import Settings
 
 _THROUGHPUT_FILE = "test_throughput.py"
+_SERVING = ("suites", "serving")
 _CHAOS_FILE = "test_chaos.py"
-_SERVING = "serving"
 _CHAOS, _NO_CHAOS = re.compile(r"\bchaos\b|test_chaos"), re.compile(r"\bnot\s+\(?\s*chaos\b")
 
 
@@ -31,7 +29,7 @@ def leave_out(gate: Gate, config: pytest.Config, path: Path) -> bool | None:
     Tests of serving are asked for by a server in the matrix, those of its resilience by `chaos` in
     an expression too, or by their path alone; throughput as `wants_throughput` says.
     """
-    if path.parent == packaged_folder("suites") / _SERVING and path.suffix == ".py":
+    if path.parent.parts[-2:] == _SERVING and path.suffix == ".py":
         named, selections = asked_for(config)
         asked = path.resolve() in named or (
             any(gate.catalog[cell.backend].served for cell in gate.cells)

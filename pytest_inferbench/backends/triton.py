@@ -183,9 +183,9 @@ def check_carried(protocol: str, served: Served) -> None:
     Raises:
         InferbenchError: IB-815.
     """
-    not_carried = {"http-json": ("float16", "bfloat16")}.get(protocol, ())
-    if protocol.endswith("-shm"):
-        not_carried = ("string",)
+    not_carried: tuple[str, ...] = ("string",) if protocol.endswith("-shm") else ()
+    if protocol == "http-json":
+        not_carried = ("float16", "bfloat16")
     for spec in (*served.inputs, *served.outputs):
         if spec.dtype in not_carried:
             raise InferbenchError(

@@ -81,7 +81,8 @@ def as_recorded(name: str, card: Mapping[str, Any]) -> bool | None:
 def _key(name: str) -> str:
     """Hash the name with the programs that build it, so that changed ones build anew."""
     digest = hashlib.sha256(f"architecture {name}".encode())
-    for script in sorted(folder_of(ARCHITECTURES_FOLDER).glob("*.py")):
+    folder = folder_of(ARCHITECTURES_FOLDER)
+    for script in (*sorted(folder.glob("*.py")), folder.parent / "detector" / "model.py"):
         if script.stem != "record":  # which only takes notes
             digest.update(script.name.encode() + b"\0" + script.read_bytes())
     return digest.hexdigest()

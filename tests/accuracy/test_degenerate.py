@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pytest_inferbench.accuracy.coco import evaluate
-from pytest_inferbench.accuracy.detection import LAYOUTS, detect, nms
+from pytest_inferbench.accuracy.detection import LAYOUTS, Detections, detect, nms
+from pytest_inferbench.accuracy.drop import map_drop
 from pytest_inferbench.accuracy.ground_truth import parse_ground_truth
 from pytest_inferbench.accuracy.letterbox import Placement
 from pytest_inferbench.errors import InferbenchError
@@ -73,6 +74,81 @@ def test_any_output_has_a_score_between_0_and_1_or_a_named_error(given_output):
     assert (sides > 0).all()
     scores = evaluate(truth_of([[10, 10, 30, 30]]), found)
     assert 0 <= scores.map <= scores.map50 <= 1
+
+
+SIDE = st.one_of(st.sampled_from([0.0, -1.0, 1e-30, 40.0]), st.floats(-5, 80))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 99]),
+            st.sampled_from([1, 2, 3, 77]),
+            st.tuples(*[st.floats(-20, 60)] * 2, SIDE, SIDE),
+        ),
+        max_size=4,
+    )
+)
+def test_any_annotations_are_sound_or_a_named_error(rows):
+    text = json.dumps(
+        {
+            "images": [{"id": i, "file_name": f"{i}.png"} for i in (1, 2)],
+            "categories": [{"id": k + 1, "name": f"class-{k}"} for k in range(CLASSES)],
+            "annotations": [
+                {"id": i, "image_id": image, "category_id": category, "bbox": box}
+                for i, (image, category, box) in enumerate(rows)
+            ],
+        }
+    )
+    missing = any(image == 99 or category == 77 for image, category, _ in rows)
+    flat = any(min(box[2:]) <= 0 for _, _, box in rows)
+    expected = "IB-522" if not rows else "IB-523" if missing else "IB-525" if flat else None
+    try:
+        truth = parse_ground_truth(text, "degenerate.json")
+    except InferbenchError as error:
+        assert error.code == expected  # noqa: PT017
+        return
+    assert expected is None
+    assert evaluate(truth, detections_of([])).map == 0
+
+
+def detections_of(rows):
+    """Rows of box, score, class, image."""
+    return Detections(
+        images=(1, 2),
+        image_ids=np.array([row[3] for row in rows], np.int64),
+        boxes_xyxy=np.array([row[0] for row in rows], float).reshape(-1, 4),
+        scores=np.array([row[1] for row in rows], float),
+        labels=np.array([row[2] for row in rows], np.int64),
+    )
+
+
+DETECTION = st.tuples(
+    st.tuples(*[VALUES] * 4), VALUES, st.sampled_from([0, 1, 2]), st.sampled_from([1, 2])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(*[st.lists(DETECTION, max_size=6)] * 2)
+def test_any_detections_have_a_score_and_a_drop_or_a_named_error(before, after):
+    truth = truth_of([[10, 10, 30, 30], [50, 50, 20, 20]], images=2)
+    scores = []
+    for rows in (before, after):
+        boxes = np.array([row[0] for row in rows], float).reshape(-1, 4)
+        sound = np.isfinite(boxes).all() and all(np.isfinite(row[1]) for row in rows)
+        sound = sound and bool((boxes[:, 2:] >= boxes[:, :2]).all())
+        if not sound:
+            with pytest.raises(InferbenchError, match="IB-531"):
+                evaluate(truth, detections_of(rows))
+            return
+        scores.append(evaluate(truth, detections_of(rows)))
+    assert all(0 <= each.map <= each.map50 <= 1 for each in scores)
+    drop = map_drop(*scores, resamples=20)
+    assert drop.drop == scores[0].map - scores[1].map
+    assert -1 <= drop.low <= drop.high <= 1
+    assert drop.per_class["class-1"] is None  # absent from the annotations
+    assert all(np.isfinite(loss.lost) and loss.lost > 0 for loss in drop.worst_images)
 
 
 def test_no_boxes_score_0():
