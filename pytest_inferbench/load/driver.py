@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pytest_inferbench.load.plan import LoadPlan, Service
     from pytest_inferbench.load.session import User as Asking
 
-_BEGIN, _END, _PART, _FAULT = (f"inferbench-{word}" for word in ("begin", "end", "part", "fault"))
+_BEGIN, _COUNTS, _END, _PART, _FAULT = (
+    f"inferbench-{word}" for word in ("begin", "counts", "end", "part", "fault")
+)
 _FOLD_S = 1.0
 _PATIENCE_S = DRAIN_S + 5.0
 
@@ -60,7 +62,9 @@ class Driver:
 
     def work(self, user: Asking) -> None:
         """Let a client ask for a while."""
-        self.session().work(user)
+        session = self._session
+        if session is not None:
+            session.work(user)
 
     def session(self) -> Session:
         """Return what this process has prepared."""
@@ -90,8 +94,6 @@ class Driver:
 
     def begin(self, clients: int) -> None:
         """Begin a stretch in every process, with so many users in all; one that is open ends."""
-        import gevent
-
         self.end()
         try:
             plan = self.plan
@@ -99,12 +101,13 @@ class Driver:
             self.fail(str(error))
             return
         rate = None if plan.rate_per_s is None else plan.rate_per_s * self.rate_share
-        self._stretch = Stretch(clients, plan.warmup_s)
         runner = self.environment.runner
         if not self._conducts:
+            self._stretch = Stretch(clients, 1)
             self._begin_here({"clients": clients, "rate_per_s": rate})
         else:
             users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
+            self._stretch = Stretch(clients, len(users))
             self._parts.expect(users)
             for number, (node, share) in enumerate(shares(users).items()):
                 told = {
@@ -114,8 +117,6 @@ class Driver:
                     "phase": number / len(users),
                 }
                 runner.send_message(_BEGIN, told, client_id=node)
-        if self.environment.parsed_options.measure:
-            gevent.spawn_later(plan.warmup_s + plan.seconds, self._finish, self._stretch)
 
     def end(self) -> None:
         """End the stretch in every process, and keep what came of it."""
@@ -182,6 +183,7 @@ class Driver:
         events.test_stopping.add_listener(lambda **_: self.end())
         if self._conducts:
             runner.register_message(_PART, self._on_part)
+            runner.register_message(_COUNTS, lambda **_: self._counts())
             runner.register_message(_FAULT, lambda msg, **_: self.fail(msg.data["text"]))
         else:
             gevent.spawn(self._fold_now_and_then)
@@ -198,11 +200,24 @@ class Driver:
         from locust.exception import StopUser
 
         try:
-            self.session().begin(**told)
+            self.session().begin(self._counts, **told)
         except StopUser:
             pass
         except InferbenchError as error:
             self.fail(str(error))
+
+    def _counts(self) -> None:
+        """Note that the stretch counts, here or in one more worker; its time runs from then."""
+        import gevent
+
+        if self._is_worker:
+            self.environment.runner.send_message(_COUNTS, None)
+            return
+        stretch = self._stretch
+        if stretch is None or not stretch.counts():
+            return
+        if self.environment.parsed_options.measure:
+            gevent.spawn_later(self.plan.seconds, self._finish, stretch)
 
     def _finish(self, stretch: Stretch) -> None:
         if stretch is not self._stretch:

@@ -6,6 +6,7 @@ ends, so that the loops pay nothing for it. Knows neither Locust nor other proce
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import time
@@ -28,6 +29,9 @@ BURST = 32
 """Requests between two looks at whether a user is to stop."""
 
 DRAIN_S = 5.0
+READY_S = 10.0
+"""How long is waited for users to be connected, before a stretch begins without them."""
+
 _AFTER_LOSS_S = 0.05
 _REASONS = 50
 
@@ -59,13 +63,15 @@ class Tally:
 class User:
     """One client, and which of its samples is next."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, left: Callable[[], None]) -> None:
         self.client = client
         self.next = 0
+        self._left = left
 
     def close(self) -> None:
         """End its connection."""
         self.client.close()
+        self._left()
 
 
 class Session:
@@ -94,7 +100,7 @@ class Session:
         self._target = target_of(plan, clients)
         self._report, self._report_failure = report, report_failure
         self._clients = clients
-        self._made = 0
+        self._made = self._ready = 0
         self._tally = Tally()
         self._all: Tally | None = None
         self._turn = BoundedSemaphore(1)
@@ -107,9 +113,13 @@ class Session:
         self._starting: Any = None
 
     def user(self) -> User:
-        """Return another user."""
+        """Return another user, who is connected."""
         self._made += 1
-        return User(self._target.client((self._made - 1) % self._clients))
+        client = self._target.client((self._made - 1) % self._clients)
+        with contextlib.suppress(RequestError):  # it will be met again, and counted then
+            client.exchange(0)
+        self._ready += 1
+        return User(client, self._left)
 
     def work(self, user: User) -> None:
         """Let a user ask for a while: a burst of requests, or one of an open loop."""
@@ -119,11 +129,17 @@ class Session:
             self._open(user)
 
     def begin(
-        self, clients: int, rate_per_s: float | None = None, number: int = 0, phase: float = 0.0
+        self,
+        counts: Callable[[], None],
+        clients: int,
+        rate_per_s: float | None = None,
+        number: int = 0,
+        phase: float = 0.0,
     ) -> None:
-        """Begin a stretch; after the warm-up it counts.
+        """Begin a stretch; once all users are there, and after the warm-up, it counts.
 
         Args:
+            counts: Called when it does.
             clients: How many users this process has.
             rate_per_s: Its part of the rate.
             number: Its own, by which its Poisson arrivals differ from other processes'.
@@ -132,12 +148,7 @@ class Session:
         self._abort()
         self._share = (clients, rate_per_s)
         self._stretch += 1
-        self._epoch_ns = time.monotonic_ns()
-        if rate_per_s is not None:
-            plan = self.plan
-            self._schedule = due_s(plan.arrivals, rate_per_s, plan.seed * 1000 + number, phase)
-            self._due.set()
-        self._starting = self._gevent.spawn_later(self.plan.warmup_s, self._count)
+        self._starting = self._gevent.spawn(self._start, counts, number, phase)
 
     def end(self) -> LoadResult | None:
         """End the stretch and return what came of it; None where it did not begin to count.
@@ -188,7 +199,12 @@ class Session:
         exchange, check = user.client.exchange, user.client.check
         sizes, verify = user.client.sizes, self.plan.verify or self.plan.expected is not None
         clock, number, last = time.monotonic_ns, user.next, len(user.client.sizes)
+        pause, alone = self._gevent.sleep, self._clients == 1
         for _ in range(BURST):
+            # Where the answer is there before it is waited for, as on few cores, nothing else
+            # would ever let another user have its turn.
+            if not alone:
+                pause(0)
             number = number + 1 if number + 1 < last else 0
             started = clock()
             try:
@@ -246,8 +262,25 @@ class Session:
         if error.lost:
             self._gevent.sleep(_AFTER_LOSS_S)
 
-    def _count(self) -> None:
+    def _start(self, counts: Callable[[], None], number: int, phase: float) -> None:
+        clients, rate_per_s = self._share
+        give_up_s = time.monotonic() + READY_S
+        while self._ready < clients and time.monotonic() < give_up_s:
+            self._gevent.sleep(0.005)
+        self._epoch_ns = time.monotonic_ns()
+        if rate_per_s is not None:
+            plan = self.plan
+            self._schedule = due_s(plan.arrivals, rate_per_s, plan.seed * 1000 + number, phase)
+            self._due.set()
+        self._gevent.sleep(self.plan.warmup_s)
         self._starting = None
+        self._count()
+        counts()
+
+    def _left(self) -> None:
+        self._ready -= 1
+
+    def _count(self) -> None:
         gc.collect()
         gc.freeze()
         gc.disable()

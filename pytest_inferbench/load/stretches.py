@@ -5,6 +5,7 @@ Knows the clock, and no messages.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 
@@ -16,17 +17,25 @@ class Stretch:
 
     Args:
         clients: How many ask in it.
-        warmup_s: After how long it counts.
+        processes: How many processes do.
     """
 
-    def __init__(self, clients: int, warmup_s: float) -> None:
+    def __init__(self, clients: int, processes: int) -> None:
         self.clients = clients
-        self._counts_s = time.monotonic() + warmup_s
+        self._waiting = processes
+        self._counts_s = math.inf
 
     @property
     def measured_s(self) -> float:
-        """How long it has counted."""
+        """How long it has counted in every process."""
         return max(0.0, time.monotonic() - self._counts_s)
+
+    def counts(self) -> bool:
+        """Note that it counts in one more process, and return whether it does in all of them."""
+        self._waiting -= 1
+        if self._waiting == 0:
+            self._counts_s = time.monotonic()
+        return self._waiting == 0
 
 
 class Parts:

@@ -143,7 +143,7 @@ class TritonTarget:
         if not self._plan.shared_memory:
             prepared = [link.prepared(self.spec, self._samples[each], None) for each in mine]
             return TritonClient(self, link, prepared, mine, None, {})
-        region, outputs = self._shared_outputs()
+        region, outputs = self._shared_outputs(link)
         empty = self._samples
         prepared = [
             link.prepared(self.spec, empty[each], {**self._inputs[each], **outputs})
@@ -205,24 +205,26 @@ class TritonTarget:
             for sample in self._samples
         ]
         sizes = [{name: len(raw) for name, raw in each.items()} for each in raws]
-        region, places = self._region(sizes)
+        region, places = self._region(self._link, sizes)
         for sample, where in zip(raws, places, strict=True):
             for name, raw in sample.items():
                 region.write(where[name].offset, raw)
         return places
 
-    def _shared_outputs(self) -> tuple[Region, dict[str, Place]]:
-        """Make a region for one client's answers."""
+    def _shared_outputs(self, link: _Http | _Grpc) -> tuple[Region, dict[str, Place]]:
+        """Make a region for one client's answers, by its own connection: others make theirs."""
         first = self._expected[0]
         sizes = {spec.name: len(to_raw(first[spec.name])) for spec in self.spec.outputs}
-        region, (places,) = self._region([sizes])
+        region, (places,) = self._region(link, [sizes])
         return region, places
 
-    def _region(self, sizes: Sequence[Mapping[str, int]]) -> tuple[Region, list[dict[str, Place]]]:
+    def _region(
+        self, link: _Http | _Grpc, sizes: Sequence[Mapping[str, int]]
+    ) -> tuple[Region, list[dict[str, Place]]]:
         total = sum(_up(size) for each in sizes for size in each.values())
         region = Region(total)
         self._regions.append(region)
-        self._link.register(Place(region.name, 0, region.size), region.key)
+        link.register(Place(region.name, 0, region.size), region.key)
         places: list[dict[str, Place]] = []
         offset = 0
         for each in sizes:

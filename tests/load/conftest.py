@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("locust", reason="load is made with Locust")
-
 SHARED = Path("/dev/shm")
 
 
