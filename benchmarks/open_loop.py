@@ -47,7 +47,7 @@ def ours(url: str, rate: float, seconds: float, seed: int) -> dict[str, float]:
 
 def loadgens(url: str, rate: float, seconds: float, folder: Path) -> dict[str, float]:
     """Return latencies as loadgen's Server scenario tells them; threads ask with the same wire."""
-    import mlcommons_loadgen as loadgen
+    import mlperf_loadgen as loadgen
 
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     target = target_of(LoadPlan(url, MODEL, clients=CLIENTS), CLIENTS)

@@ -33,7 +33,7 @@ class Histogram:
         most_ms: The most of all, exactly.
     """
 
-    counts: Mapping[int, int] = field(default_factory=dict)
+    counts: Mapping[int, int] = field(default_factory=dict, repr=False)
     sum_ms: float = 0.0
     squares_ms: float = 0.0
     least_ms: float = math.inf

@@ -29,14 +29,24 @@ pytestmark = [
 QUICK = {"model": "rows", "seconds": 0.6, "warmup_s": 0.2}
 
 
+@pytest.fixture
+def grpc(triton):
+    """Return the address of the server's gRPC."""
+    return f"grpc://{triton['grpc']}"
+
+
 @pytest.mark.parametrize(
-    "fields",
-    [{}, {"shared_memory": True}, {"encoding": "json"}, {"processes": 2}],
-    ids=lambda fields: "-".join(fields) or "plain",
+    ("scheme", "fields"),
+    [
+        ("http", {}),
+        ("http", {"encoding": "json"}),
+        ("http", {"shared_memory": True}),
+        ("grpc", {"shared_memory": True}),
+        ("grpc", {"processes": 2}),
+    ],
 )
-def test_sixteen_clients_get_their_own_answers(url, fields):
-    if url.startswith("grpc") and "encoding" in fields:
-        pytest.skip("gRPC has no JSON")
+def test_sixteen_clients_get_their_own_answers(triton, grpc, scheme, fields):
+    url = grpc if scheme == "grpc" else triton["http"]
     plan = LoadPlan(url, clients=16, samples=64, verify=True, **QUICK, **fields)
     result = run_load(plan)
     assert result.failures == {}
@@ -47,17 +57,17 @@ def test_sixteen_clients_get_their_own_answers(url, fields):
     assert result.protocol == plan.protocol
     assert 0 < result.p50_ms <= result.p99_ms
     assert result.client_cpu_s > 0
-    assert result.seconds == pytest.approx(plan.seconds, abs=0.3)
+    assert result.seconds > plan.seconds * 0.9
 
 
-def test_an_answer_that_is_another_s_fails(url, tmp_path):
+def test_an_answer_that_is_another_s_fails(grpc, tmp_path):
     weight = np.random.default_rng(0).normal(0, 1, (8, 4)).astype(np.float32)
     x = np.random.default_rng(1).normal(0, 1, (8, 1, 8)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
     np.savez(tmp_path / "right.npz", y=x @ weight)
     swapped = [1, 0, *range(2, 8)]
     np.savez(tmp_path / "swapped.npz", y=(x @ weight)[swapped])
-    plan = LoadPlan(url, clients=8, samples=8, inputs=tmp_path / "x.npz", **QUICK)
+    plan = LoadPlan(grpc, clients=8, samples=8, inputs=tmp_path / "x.npz", **QUICK)
     assert run_load(plan.replace(expected=tmp_path / "right.npz")).failures == {}
     wrong = run_load(plan.replace(expected=tmp_path / "swapped.npz"))
     assert set(wrong.failures) == {"wrong answer: it belongs to another request"}
@@ -65,26 +75,26 @@ def test_an_answer_that_is_another_s_fails(url, tmp_path):
     assert 0 < wrong.failure_ratio < 0.5
 
 
-def test_an_open_loop_asks_as_often_as_it_is_told(url):
-    plan = LoadPlan(url, clients=32, rate_per_s=100.0, arrivals="constant", **QUICK)
+def test_an_open_loop_asks_as_often_as_it_is_told(grpc):
+    plan = LoadPlan(grpc, clients=32, rate_per_s=100.0, arrivals="constant", **QUICK)
     result = run_load(plan.replace(seconds=2.0))
     assert result.failures == {}
     assert result.per_s == pytest.approx(100, rel=0.1)
     assert result.rate_per_s == 100
 
 
-def test_an_open_loop_beyond_capacity_shows_its_queue(url):
-    closed = run_load(LoadPlan(url, clients=2, **QUICK))
-    plan = LoadPlan(url, clients=2, rate_per_s=closed.per_s * 3, **QUICK)
+def test_an_open_loop_beyond_capacity_shows_its_queue(grpc):
+    closed = run_load(LoadPlan(grpc, clients=2, **QUICK))
+    plan = LoadPlan(grpc, clients=2, rate_per_s=closed.per_s * 3, **QUICK)
     flooded = run_load(plan.replace(seconds=1.0))
     assert flooded.p50_ms > 5 * closed.p50_ms  # from when they were due; nobody asked less
     assert flooded.late > flooded.requests / 2
     assert flooded.failures["not sent: every client was waiting"] > 0
 
 
-def test_a_model_that_is_not_there_is_said(url):
+def test_a_model_that_is_not_there_is_said(grpc):
     with pytest.raises(InferbenchError, match="nobody") as raised:
-        run_load(LoadPlan(url, **{**QUICK, "model": "nobody"}))
+        run_load(LoadPlan(grpc, **{**QUICK, "model": "nobody"}))
     assert raised.value.code == "IB-839"
 
 
@@ -103,7 +113,7 @@ def alive(group):
     return True
 
 
-def test_nothing_outlives_a_parent_that_was_killed(url):
+def test_nothing_outlives_a_parent_that_was_killed(grpc):
     program = f"""
         import sys
         from pytest_inferbench.load import running
@@ -114,7 +124,7 @@ def test_nothing_outlives_a_parent_that_was_killed(url):
             print(process.pid, flush=True)
             return process
         running.subprocess.Popen = told
-        running.run_load(LoadPlan({url!r}, "rows", clients=4, processes=2, seconds=60))
+        running.run_load(LoadPlan({grpc!r}, "rows", clients=4, processes=2, seconds=60))
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
@@ -144,8 +154,8 @@ def locust(*arguments, folder):
     )
 
 
-def test_plain_locust_holds_load_against_the_settings(url, tmp_path):
-    plain = ("--host", url, "--model", "rows", "-u", "16", "-r", "16", "-t", "2s")
+def test_plain_locust_holds_load_against_the_settings(grpc, tmp_path):
+    plain = ("--host", grpc, "--model", "rows", "-u", "16", "-r", "16", "-t", "2s")
     good = locust(*plain, "--objective", "p95=60s", folder=tmp_path)
     assert good.returncode == 0, good.stdout + good.stderr
     assert "PASSED" in good.stdout
