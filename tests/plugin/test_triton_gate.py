@@ -48,12 +48,38 @@ def test_the_contract_holds(project, gate, said):
 def test_every_precision_is_right(project, gate, said):
     file = project.path / "inferbench.toml"
     text = file.read_text().replace('["fp32"]', '["fp32", "fp16", "int8"]')
-    budget = "\n[models.net.budgets]\ncentred_cosine = false  # its weights are random\n"
-    file.write_text(text.replace('"triton-http", ', "") + budget)
+    # The weights are random, and outputs of different inputs nearly alike: no cosine tells.
+    budgets = "[models.net.budgets]\ncosine = false\ncentred_cosine = false\nsnr_db = 30\n"
+    file.write_text(text.replace('"triton-http", ', "") + budgets)
     result = gate("-m", "accuracy", "--inferbench-require", "triton", timeout=200)
     outcomes = result.parseoutcomes()
     assert outcomes.pop("passed") == 4, said(result)
     assert not outcomes.keys() & {"failed", "skipped", "errors"}, said(result)
+
+
+def test_a_server_of_somebody_else(project, gate, said, tmp_path):
+    from pytest_inferbench.artifacts.cache import ArtifactCache
+    from pytest_inferbench.serving.install import installation_for
+    from pytest_inferbench.serving.repository import write_repository
+    from pytest_inferbench.serving.server import Order, start
+    from pytest_inferbench.serving.variant import Variant
+    from pytest_inferbench.worker.facts import installed
+
+    file = project.path / "inferbench.toml"
+    file.write_text(file.read_text().replace('"triton-http", ', ""))
+    write_repository(tmp_path / "models", "net", project.path / "net.onnx", Variant())
+    where = installation_for(
+        Variant(), ArtifactCache(CACHE), lambda _line: None, installed(["onnxruntime"])
+    )
+    server = start(where, Order(tmp_path / "models", ["net"]))
+    try:
+        url = f"grpc://{server.grpc_url}"
+        result = gate("-m", "accuracy", "-v", "--inferbench-triton-url", url)
+        assert result.parseoutcomes()["passed"] == 1, said(result)
+        assert "net-triton-grpc-fp32-remote" in said(result)
+        server.check()
+    finally:
+        server.stop(gently=False)
 
 
 def test_no_server_there_is_one_named_failure(project, gate, said):
