@@ -32,13 +32,14 @@ from pytest_inferbench.load.target import target_of
 
 RESULTS = Path(__file__).parent / "results/open-loop.jsonl"
 CLIENTS = 32
+BATCH = 8  # so that a request takes the server some milliseconds, of which no client is a part
 KEYS = ("mean", "p50", "p90", "p99")
 
 
 def ours(url: str, rate: float, seconds: float, seed: int) -> dict[str, float]:
     """Return latencies as the locust file tells them."""
-    plan = LoadPlan(url, MODEL, clients=CLIENTS, rate_per_s=rate, seconds=seconds, seed=seed)
-    result = run_load(plan)
+    plan = LoadPlan(url, MODEL, clients=CLIENTS, batch=BATCH, seconds=seconds, seed=seed)
+    result = run_load(plan.replace(rate_per_s=rate))
     if result.failed:
         raise RuntimeError(f"{result.failures}")
     told = {key: result.figure(key) for key in KEYS}
@@ -50,7 +51,7 @@ def loadgens(url: str, rate: float, seconds: float, folder: Path) -> dict[str, f
     import mlperf_loadgen as loadgen
 
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    target = target_of(LoadPlan(url, MODEL, clients=CLIENTS), CLIENTS)
+    target = target_of(LoadPlan(url, MODEL, clients=CLIENTS, batch=BATCH), CLIENTS)
 
     def work(number: int) -> None:
         client = target.client(number)
@@ -107,7 +108,7 @@ def record(load: float, seconds: float, limit_s: float) -> None:
     give_up_s = time.monotonic() + limit_s
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as urls:
         url = urls["http"]
-        capacity = run_load(LoadPlan(url, MODEL, clients=8, seconds=3.0)).per_s
+        capacity = run_load(LoadPlan(url, MODEL, clients=8, batch=BATCH, seconds=4.0)).per_s
         number = 0
         while time.monotonic() + 2 * (seconds + 3) < give_up_s:
             rate = load * capacity

@@ -217,9 +217,14 @@ class Driver:
         if stretch is None or not stretch.counts():
             return
         if self.environment.parsed_options.measure:
-            gevent.spawn_later(self.plan.seconds, self._finish, stretch)
+            gevent.spawn(self._finish, stretch, self.plan.seconds)
 
-    def _finish(self, stretch: Stretch) -> None:
+    def _finish(self, stretch: Stretch, seconds: float) -> None:
+        import gevent
+
+        # Timers run by the loop's own clock, which may lag behind: they can be early.
+        while stretch.measured_s < seconds:
+            gevent.sleep(seconds - stretch.measured_s)
         if stretch is not self._stretch:
             return
         self.end()

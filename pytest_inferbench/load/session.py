@@ -63,14 +63,19 @@ class Tally:
 class User:
     """One client, and which of its samples is next."""
 
-    def __init__(self, client: Client, left: Callable[[], None]) -> None:
+    def __init__(self, client: Client, idle: Any, left: Callable[[], None]) -> None:
         self.client = client
+        self.idle = idle
+        """Waited for between requests, so that all answers that have come are met first. Where an
+        answer is there before it is waited for, as on few cores, nothing else would give others
+        their turn: `gevent.sleep(0)` looks at sockets again only after a thousand calls."""
         self.next = 0
         self._left = left
 
     def close(self) -> None:
         """End its connection."""
         self.client.close()
+        self.idle.close()
         self._left()
 
 
@@ -95,7 +100,7 @@ class Session:
         from gevent.event import Event
         from gevent.lock import BoundedSemaphore
 
-        self._gevent = gevent
+        self._gevent, self._hub = gevent, gevent.get_hub()
         self.plan = plan
         self._target = target_of(plan, clients)
         self._report, self._report_failure = report, report_failure
@@ -119,7 +124,7 @@ class Session:
         with contextlib.suppress(RequestError):  # it will be met again, and counted then
             client.exchange(0)
         self._ready += 1
-        return User(client, self._left)
+        return User(client, self._hub.loop.idle(), self._left)
 
     def work(self, user: User) -> None:
         """Let a user ask for a while: a burst of requests, or one of an open loop."""
@@ -199,12 +204,10 @@ class Session:
         exchange, check = user.client.exchange, user.client.check
         sizes, verify = user.client.sizes, self.plan.verify or self.plan.expected is not None
         clock, number, last = time.monotonic_ns, user.next, len(user.client.sizes)
-        pause, alone = self._gevent.sleep, self._clients == 1
+        wait, alone = self._hub.wait, self._clients == 1
         for _ in range(BURST):
-            # Where the answer is there before it is waited for, as on few cores, nothing else
-            # would ever let another user have its turn.
             if not alone:
-                pause(0)
+                wait(user.idle)
             number = number + 1 if number + 1 < last else 0
             started = clock()
             try:
@@ -224,6 +227,7 @@ class Session:
     def _open(self, user: User) -> None:
         assert self._pacer is not None
         self._due.wait()
+        self._hub.wait(user.idle)
         # Whoever has the turn waits for the next moment, and lets the next one wait before it asks:
         # so the one that asks was waiting already, and nobody had to be woken for it.
         with self._turn:
