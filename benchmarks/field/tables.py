@@ -21,10 +21,13 @@ runtimes share them. Each runtime has {threads} thread. Closed loop, {seconds:g}
   median of one caller alone. Under load bodies are made beforehand and answers are not read.
 - **compute**: what the server says that inference took, in ms: of a service its median for one
   caller alone, of Triton its mean under this load.
+- **around**: what a service takes beside inference, by its own account: reading the request, such
+  as a JPEG, and writing the answer; median for one caller alone.
 - **decision**: by the 95th percentile over the runs, as `docs/serving.md` says.
 """
 _FIELD_HEAD = (
-    "| way | /s | p50 | p95 | mean | out | in | write | read | compute | client CPU ms | decision |"
+    "| way | /s | p50 | p95 | mean | out | in | write | read | compute | around | client CPU ms"
+    " | decision |"
 )
 _SCALING = """# How a Triton scales here
 
@@ -73,7 +76,7 @@ def field_page(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> s
             f"## {counted(clients, 'client')}",
             "",
             _FIELD_HEAD,
-            "|---" + "|---:" * 10 + "|---|",
+            "|---" + "|---:" * 11 + "|---|",
         ]
         lines += [_field_row(row) for row in rows if row["clients"] == clients]
         lines.append("")
@@ -87,6 +90,7 @@ def _field_row(row: Mapping[str, Any]) -> str:
         *(_number(row.get(name), 2) for name in ("p50", "p95", "mean")),
         *(_number(row.get(name), 0, ",") for name in ("bytes_out", "bytes_in")),
         *(_number(row.get(name), 2) for name in ("serialize_ms", "deserialize_ms", "compute_ms")),
+        _number(row.get("server_overhead_ms"), 2),
         _number(row.get("client_cpu_ms"), 2),
         row["decision"],
     ]

@@ -16,7 +16,7 @@ from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS
 from pytest_inferbench.backends.trt_flavour import DISTRIBUTIONS as TENSORRT_DISTRIBUTIONS
 from pytest_inferbench.errors import InferbenchError
 
-REVISION = 5
+REVISION = 6
 """Raised when any recipe changes what it builds, so that no older artifact is taken for it."""
 
 METHODS = ("minmax", "entropy", "percentile")

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from pytest_inferbench.artifacts.build_errors import explained
 from pytest_inferbench.artifacts.calibration import Samples
+from pytest_inferbench.artifacts.constant_branches import take_constant_branches
 from pytest_inferbench.artifacts.node_choice import (
     AFTER_WEIGHTS,
     BY_TYPE,
@@ -340,7 +341,8 @@ def _folded(source: Path) -> Any:
     """Read a model and fold its constants.
 
     Where the batch is dynamic, a layer's bias reaches it through a chain of operators, and NNCF
-    knows neither the bias nor what it could fuse.
+    knows neither the bias nor what it could fuse. What a branch's constant condition decides is
+    known then too.
     """
     from openvino.passes import ConstantFolding, Manager
 
@@ -348,6 +350,8 @@ def _folded(source: Path) -> Any:
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
+    if take_constant_branches(model):
+        manager.run_passes(model)
     _renumber(model, "read")
     return model
 

@@ -9,7 +9,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from pytest_inferbench.backends.http_tensors import (
 )
 from pytest_inferbench.serving.datatypes import PROTOCOL
 
-_Size = TypeVar("_Size", int, "int | str")
 _LENGTH = struct.Struct("<I")
 
 
@@ -74,7 +73,7 @@ def to_tensors(
     ]
 
 
-def sent_shape(shape: Sequence[_Size], *, is_batched: bool) -> tuple[_Size | int, ...]:
+def sent_shape(shape: Sequence[Any], *, is_batched: bool) -> tuple[Any, ...]:
     """Return a shape as the server counts it: what has no dimension beside the batch has one."""
     return (*shape, 1) if len(shape) == int(is_batched) else tuple(shape)
 

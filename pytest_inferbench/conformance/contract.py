@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_inferbench.cellrun import FATAL
@@ -26,7 +27,9 @@ THREADS = 4
 REOPENINGS = 200
 _REOPENING_S = 2.0
 _PATIENCE_S = 120.0
-_SERVED_S = 5.0
+# A server is started each time, and what it might keep is in its own processes.
+_SERVED: Mapping[str, Any] = MappingProxyType({"fewest": 8})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SAMPLES = 4
 _BATCH = 3
 _FLOATS = ("float16", "float32", "float64")
@@ -162,17 +165,19 @@ class Contract:
     def reopening(self) -> Reopened:
         """Open and close the cell's own model over and over, for some seconds."""
         run = self._run
+        fields = {**run.open_fields(), **(_SERVED if run.info.served else {})}
         with run.new_worker() as worker:
-            return _reopened(worker, run.open_fields(), run.inputs[0], _REOPENING_S)
+            return _reopened(worker, fields, run.inputs[0], _REOPENING_S)
 
     def reopening_a_small_model(self) -> Reopened:
         """Open and close a model of two nodes, `REOPENINGS` times however long that takes."""
         import numpy as np
 
         with self.probing() as prober:
-            # a server is started each time, and what it leaves is in its own processes
-            budget_s = _SERVED_S if self._run.info.served else _PATIENCE_S
-            return prober.reopen(elementwise("float32", 2), np.ones((2, 3), np.float32), budget_s)
+            probe, x = elementwise("float32", 2), np.ones((2, 3), np.float32)
+            if self._run.info.served:
+                return prober.reopen(probe, x, _REOPENING_S, _SERVED)
+            return prober.reopen(probe, x, _PATIENCE_S)
 
     @contextmanager
     def probing(self) -> Iterator[Prober]:
@@ -281,8 +286,14 @@ class Prober:
             self._open = probe.model
         return dict(self._worker.call("infer", {}, {"x": x}).arrays)["y"]
 
-    def reopen(self, probe: Probe, x: npt.NDArray[np.generic], budget_s: float) -> Reopened:
-        """Open and close a probe over and over, for so many seconds at most.
+    def reopen(
+        self,
+        probe: Probe,
+        x: npt.NDArray[np.generic],
+        budget_s: float,
+        more: Mapping[str, Any] = _NOTHING,
+    ) -> Reopened:
+        """Open and close a probe over and over, for so many seconds.
 
         Raises:
             NotAsked: The backend cannot open such a model.
@@ -290,7 +301,7 @@ class Prober:
         self.run(probe, x)
         self._worker.call("close")
         self._open = None
-        return _reopened(self._worker, self._fields_for(probe), {"x": x}, budget_s)
+        return _reopened(self._worker, {**self._fields_for(probe), **more}, {"x": x}, budget_s)
 
     def _fields_for(self, probe: Probe) -> dict[str, Any]:
         import numpy as np

@@ -110,7 +110,11 @@ def threads(backend: Backend, samples: Sequence[Sample], count: int, tolerance: 
 
 
 def reopening(
-    open_one: Callable[[], Backend], sample: Sample, times: int, budget_s: float
+    open_one: Callable[[], Backend],
+    sample: Sample,
+    times: int,
+    budget_s: float,
+    fewest: int = _FEWEST,
 ) -> tuple[float, int]:
     """Open, infer and close over and over.
 
@@ -118,7 +122,8 @@ def reopening(
         open_one: Opens the artifact.
         sample: What to run it on.
         times: How often, those before it has settled included.
-        budget_s: How long at most, once `_FEWEST` times are done.
+        budget_s: How long at most, once the fewest times are done.
+        fewest: How often in any case.
 
     Returns:
         The MiB gained after the first few, and over how many openings.
@@ -131,7 +136,7 @@ def reopening(
         backend.infer(sample)
         backend.close()
         del backend
-        if turn + 1 >= _FEWEST and time.monotonic() - started > budget_s:
+        if turn + 1 >= fewest and time.monotonic() - started > budget_s:
             break
     return _settled_mib() - before_mib, turn + 1 - _SETTLED
 

@@ -119,13 +119,13 @@ def command_of(
         "--disable-auto-complete-config",
         f"--exit-timeout-secs={order.exit_s}",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
+        "--metrics-config=summary_latencies=true",  # percentiles of the queue
         *(
             f"--{service}-{key}={value}"
             for service, port in zip(("http", "grpc", "metrics"), ports, strict=True)
             for key, value in (("address", HOST), ("port", port))
         ),
     ]
-    arguments.append("--metrics-config=summary_latencies=true")  # percentiles of the queue
     if installation.backends:
         arguments.append(f"--backend-directory={installation.backends}")
     if order.cache_mib:

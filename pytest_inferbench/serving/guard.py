@@ -39,7 +39,7 @@ def main() -> None:
         signal.signal(name, signal.SIG_IGN)
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    order = json.loads(sys.stdin.buffer.raw.readline())
+    order = json.loads(_first_line())
     parent, here = os.getppid(), os.getpid()
 
     def tie() -> None:
@@ -75,6 +75,17 @@ def main() -> None:
         if why == _ALONE:  # nobody is left who would read its log
             shutil.rmtree(order["folder"], ignore_errors=True)
     _tell(f"ended {server.returncode}")
+
+
+def _first_line() -> bytes:
+    """Read what stands before the first line's end, and no byte further: the next one is heard."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit(1)
+        line += byte
+    return bytes(line)
 
 
 def _why_to_end(server: subprocess.Popen[bytes], parent: int) -> str:

@@ -160,7 +160,7 @@ def _spec(value_info: memoryview) -> TensorSpec:
     if number not in _TYPES:
         raise ValueError(f"{name!r} is of ONNX's type {number}, which a server does not carry")
     shape = tuple(map(_dimension, _each(_part(tensor[2]), 1))) if 2 in tensor else None
-    return TensorSpec(name, _TYPES[int(number)], shape)  # type: ignore[index,arg-type]
+    return TensorSpec(name, _TYPES[int(number)], shape)
 
 
 def _each(message: memoryview, number: int) -> Iterator[memoryview]:

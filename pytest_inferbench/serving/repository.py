@@ -82,7 +82,7 @@ def write_repository(
     write_model(
         folder, model_config(core, variant, artifact.name, inputs, outputs), artifact, beside
     )
-    models = (core,)
+    models: tuple[str, ...] = (core,)
     if variant.preprocess:
         before = f"{name}{BEFORE}"
         passing = Variant(runtime="python", max_batch_size=variant.batch_limit)

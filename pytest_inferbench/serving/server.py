@@ -207,14 +207,15 @@ def connect(url: str, metrics_url: str = "", timeout_s: float = 60.0) -> Server:
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     control: Control
+    http_url = grpc_url = ""
     if parts.scheme == "http":
-        server_url = f"http://{host}:{parts.port or 8000}{parts.path.rstrip('/')}"
-        control, addresses = HttpControl(server_url, timeout_s), {"http_url": server_url}
+        http_url = f"http://{host}:{parts.port or 8000}{parts.path.rstrip('/')}"
+        control = HttpControl(http_url, timeout_s)
     else:
         from pytest_inferbench.serving.control_grpc import GrpcControl
 
-        server_url = f"{host}:{parts.port or 8001}"
-        control, addresses = GrpcControl(server_url, timeout_s), {"grpc_url": server_url}
+        grpc_url = f"{host}:{parts.port or 8001}"
+        control = GrpcControl(grpc_url, timeout_s)
     if not control.is_ready():
         control.close()
         raise InferbenchError(
@@ -222,7 +223,8 @@ def connect(url: str, metrics_url: str = "", timeout_s: float = 60.0) -> Server:
             f"no Triton server is ready at {url}",
             "Is it up, is this its host and port, and are all of its models loaded?",
         )
-    return Server(control, metrics_url=metrics_url or f"http://{host}:8002/metrics", **addresses)
+    metrics_url = metrics_url or f"http://{host}:8002/metrics"
+    return Server(control, http_url=http_url, grpc_url=grpc_url, metrics_url=metrics_url)
 
 
 def _ready(process: Process, order: Order, ports: Sequence[int]) -> Server | None:

@@ -106,7 +106,7 @@ class Variant:
         """
         for key, value in fields.items():
             _check(key, value)
-        kept = {
+        kept: dict[str, Any] = {
             key: tuple(value) if key in _LISTS else _texts(value) if key in _TABLES else value
             for key, value in fields.items()
         }

@@ -294,6 +294,7 @@ class Servant:
         *,
         times: int,
         budget_s: float,
+        fewest: int = 20,
         backend_module: str,
         artifact: str,
         options: Fields | None = None,
@@ -306,7 +307,11 @@ class Servant:
         if self._backend is not None:
             raise InferbenchError("IB-313", "an artifact is already open", "Close it first.")
         growth_mib, done = exam.reopening(
-            lambda: _opened(backend_module, artifact, options, precision), arrays, times, budget_s
+            lambda: _opened(backend_module, artifact, options, precision),
+            arrays,
+            times,
+            budget_s,
+            fewest,
         )
         return {"growth_mib": growth_mib, "times": done}, {}
 

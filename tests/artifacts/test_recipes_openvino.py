@@ -51,6 +51,12 @@ def run(path: Path, precision: str, image):
     return output, ran
 
 
+def kinds_of(path: Path) -> set[str]:
+    import openvino
+
+    return {op.get_type_name() for op in openvino.Core().read_model(str(path)).get_ops()}
+
+
 def cosine(a, b) -> float:
     a, b = a - a.mean(), b - b.mean()
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -140,6 +146,61 @@ def test_external_weights_and_an_ir_can_be_the_source(nncf, split_detector: Path
     again, facts = made(INT8, halves, images=images(2))
     assert facts["quantized"]["Convolution"] == 3
     assert cosine(expected, run(again, "int8", image)[0]) > 0.99
+
+
+BRANCHES = """<ir_version: 8, opset_import: ["" : 13]>
+agraph (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y)
+<float[4, 3, 1, 1] w, float[1, 4, 8, 8] place, int64 rank = {4}, int64[1] none = {0},
+ int64[4] shape = {1, 4, 8, 8}, int64[4] times = {1, 1, 1, 1}, int64[4] once = {1, 1, 1, 1},
+ int64[1] one = {1}>
+{
+    c = Conv (x, w)
+    missing = Sub (rank, rank)
+    CONDITION
+    there = If (holds) <
+        THEN = longer () => (float[a, b, c, d] longer_there)
+            { size = Reshape (missing, one) ones = Expand (one, size)
+              whole = Concat <axis = 0> (ones, shape) longer_there = Reshape (place, whole) },
+        ELSE = same () => (float[1, 4, 8, 8] same_there) { same_there = Identity (place) }
+    >
+    repeats = If (holds) <
+        THEN = more () => (int64[k] longer_repeats)
+            { size_too = Reshape (missing, one) ones_too = Expand (one, size_too)
+              longer_repeats = Concat <axis = 0> (ones_too, times) },
+        ELSE = as_many () => (int64[4] same_repeats) { same_repeats = Identity (once) }
+    >
+    tiled = Tile (there, repeats)
+    y = Add (c, tiled)
+}"""
+SIDES = {
+    "else": ("holds = Greater (missing, none)", "then_branch", "else_branch"),
+    "then": ("holds = Equal (missing, none)", "else_branch", "then_branch"),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_branch_that_never_runs_is_not_calibrated(nncf, tmp_path: Path, side):
+    text = BRANCHES
+    for word, written in zip(("CONDITION", "THEN", "ELSE"), SIDES[side], strict=True):
+        text = text.replace(word, written)
+    model, source = parser.parse_model(text), tmp_path / "branches.onnx"
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (4, 3, 1, 1)), ("place", (1, 4, 8, 8))):
+        values = rng.normal(0, 1, shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save(model, source)
+    images = rng.normal(0, 1, (4, 1, 3, 8, 8)).astype(np.float32)
+    built, facts = made(INT8, source, x=images)
+    assert facts["quantized"]
+    assert "If" in kinds_of(source)
+    assert "If" not in kinds_of(built)
+    outputs = []
+    for path, precision in ((source, "fp32"), (built, "int8")):
+        backend = OpenVino()
+        backend.open(str(path), {}, precision)
+        outputs.append(backend.infer({"x": images[0]})["y"].ravel())
+        backend.close()
+    assert cosine(*outputs) > 0.995
 
 
 def test_calibration_must_fit(nncf, detector: Path, images):

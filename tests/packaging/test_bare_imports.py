@@ -56,9 +56,13 @@ def import_all(python, blocked=(), cwd=None):
 
 
 def modules_of_the_package():
-    """Those that lie in a folder of modules; what the wheel adds is no module."""
+    """Those that lie in a package; what the wheel adds, or a server imports, is none of it."""
     folder = ROOT / "pytest_inferbench"
-    files = (path.relative_to(ROOT).with_suffix("") for path in folder.rglob("*.py"))
+    files = (
+        path.relative_to(ROOT).with_suffix("")
+        for path in folder.rglob("*.py")
+        if (path.parent / "__init__.py").exists()
+    )
     return {".".join(path.parts).removesuffix(".__init__") for path in files} - {folder.name}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -32,6 +33,16 @@ def ask(server, rows=1, timeout_s=20):
     request = urllib.request.Request(url, json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=timeout_s) as answer:
         return json.loads(answer.read())["outputs"][0]
+
+
+@contextlib.contextmanager
+def running(installation, order):
+    """Give a server that is ended at once, where its gentle end is not what is tested."""
+    server = start(installation, order)
+    try:
+        yield server
+    finally:
+        server.stop(gently=False)
 
 
 def segments(server):
@@ -108,7 +119,7 @@ def test_it_dies_with_its_owner(installation, repository, name):
 
 
 def test_a_stub_that_dies_is_noticed_and_mended(installation, repository):
-    with start(installation, Order(repository, ["net"])) as server:
+    with running(installation, Order(repository, ["net"])) as server:
         before = ask(server)["data"]
         (stub,) = server.process.stubs()
         os.kill(stub, signal.SIGKILL)
@@ -179,7 +190,7 @@ def test_one_that_is_not_ready_in_time_is_ended(installation, repository):
 
 
 def test_models_are_loaded_later_and_refused(installation, repository):
-    with start(installation, Order(repository)) as server:
+    with running(installation, Order(repository)) as server:
         assert not server.control.is_model_ready("net")
         server.control.load("net")
         server.note_models(["net"])
@@ -192,7 +203,7 @@ def test_models_are_loaded_later_and_refused(installation, repository):
 
 
 def test_both_interfaces_tell_the_same(installation, repository):
-    with start(installation, Order(repository, ["net"])) as server:
+    with running(installation, Order(repository, ["net"])) as server:
         ask(server)
         over_http = connect(server.http_url)
         over_grpc = connect(f"grpc://{server.grpc_url}")

@@ -54,7 +54,12 @@ def test_fields_come_back_as_they_went(fields):
 
 
 _anything = st.one_of(
-    st.none(), st.integers(), st.text(), st.booleans(), st.lists(st.integers()), st.floats()
+    st.none(),
+    st.integers(),
+    st.sampled_from(["", "gpu", "tensorrt", "grpc", "x"]),
+    st.booleans(),
+    st.lists(st.integers(), max_size=3),
+    st.floats(),
 )
 
 

@@ -70,7 +70,7 @@ def test_variants_join_the_matrix_of_models_that_do_not_choose(loaded):
 
 def test_paths_of_a_variant_belong_to_the_settings(loaded, tmp_path):
     text = '[serving.variants.before]\npreprocess = "before.py"\n'
-    gate = Gate(loaded(text), Options(), Hardware("cpu-test-2c"))
+    gate = Gate(loaded(VARIANTS + text), Options(), Hardware("cpu-test-2c"))
     options = users_options("triton-before", gate.settings.backends)
     assert options["preprocess"] == str(tmp_path / "before.py")
 

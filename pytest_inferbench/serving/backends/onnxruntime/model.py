@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ _LEVELS = {
     1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
-_TENSORRT = {
+_TENSORRT: dict[str, Callable[[str], dict[str, str]]] = {
     "precision_mode": lambda mode: {
         "FP32": {},
         "FP16": {"trt_fp16_enable": "1"},
@@ -88,7 +88,8 @@ class TritonPythonModel:
             outputs = dict(zip(self._outputs, self._session.run(None, joined), strict=True))
             rows = [len(next(iter(part.values()))) for part in parts]
             if all(array.shape[:1] == (sum(rows),) for array in outputs.values()):
-                return split(outputs, rows)
+                each_own: list[Tensors | Exception] = split(outputs, rows)
+                return each_own
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
             if len(parts) == 1:
                 return [error]

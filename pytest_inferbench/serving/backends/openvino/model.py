@@ -77,7 +77,8 @@ class TritonPythonModel:
             )
             rows = [len(next(iter(part.values()))) for part in parts]
             if all(array.shape[:1] == (sum(rows),) for array in outputs.values()):
-                return split(outputs, rows)
+                each_own: list[Tensors | Exception] = split(outputs, rows)
+                return each_own
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
             if len(parts) == 1:
                 return [error]
