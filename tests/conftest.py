@@ -10,9 +10,14 @@ import signal
 import time
 import uuid
 
+import hypothesis
 import pytest
 
 MARK = "INFERBENCH_TEST_MARK"
+
+# How long an example takes says nothing on a machine that runs other tests beside it.
+hypothesis.settings.register_profile("inferbench", deadline=None)
+hypothesis.settings.load_profile("inferbench")
 
 # A shell starts background jobs with these ignored, and what is ignored here stays ignored in the
 # processes that tests start and interrupt.

@@ -80,6 +80,8 @@ def test_a_stranger_is_noticed(tmp_path):
     assert cpu_shares(before, after, 0.0).other > cpu_shares(before, after, 0.25).other
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_the_probe_is_quick_and_repeats():
     values_ms = [machine.probe_ms() for _ in range(5)]
     assert min(values_ms) > 0
