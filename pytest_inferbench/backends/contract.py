@@ -1,7 +1,7 @@
 """What every backend is: takes an artifact and arrays, gives arrays; knows no runtime.
 
 The public methods own every check, so that an adapter is only `_open`, `_infer` and `_close` and
-stays under 100 lines. A remote backend is one whose `_open` connects: the server's own times, where
+stays under about 150 lines. A remote backend is one whose `_open` connects: the server's own times, where
 it reports them, belong in what `describe` returns, since only the caller's side can be timed here.
 """
 
