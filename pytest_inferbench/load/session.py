@@ -102,6 +102,7 @@ class Session:
         self._clients = clients
         self._made = self._ready = 0
         self._tally = Tally()
+        self._warming = self._tally
         self._all: Tally | None = None
         self._turn = BoundedSemaphore(1)
         self._due = Event()
@@ -153,10 +154,10 @@ class Session:
     def end(self) -> LoadResult | None:
         """End the stretch and return what came of it; None where it did not begin to count.
 
-        Requests of an open loop that are under way are waited for; what was due and could not be
-        sent has failed.
+        Requests that are under way are waited for a while; what was not answered by then has
+        failed, and so has what was due in an open loop and could not be sent.
         """
-        tally = self._all
+        tally, warming = self._all, self._warming
         self._all = None
         self._abort()
         if tally is None:
@@ -166,7 +167,8 @@ class Session:
         self._due.clear()
         self._tally = Tally()
         if self._pacer is not None:
-            self._drain(tally, ended_ns)
+            self._miss(tally, ended_ns)
+        self._drain(tally, warming)
         self._fold(tally)
         gc.enable()
         clients, rate_per_s = self._share
@@ -201,6 +203,10 @@ class Session:
         clock, number, last = time.monotonic_ns, user.next, len(user.client.sizes)
         for _ in range(BURST):
             number = number + 1 if number + 1 < last else 0
+            # What is asked in one stretch is a part of that one, whenever the answer comes: a server
+            # that stalls at its end is as slow in what is told as it was.
+            tally = self._tally
+            tally.open += 1
             started = clock()
             try:
                 reply = exchange(number)
@@ -208,9 +214,10 @@ class Session:
                 if verify:
                     check(number, reply)
             except RequestError as error:
-                self._failed(self._tally, error)
+                self._failed(tally, error)
                 continue
-            tally = self._tally
+            finally:
+                tally.open -= 1
             tally.latencies_ns.append(ended - started)
             tally.sent += sizes[number]
             tally.received += len(reply.head) + len(reply.body)
@@ -280,6 +287,7 @@ class Session:
         gc.freeze()
         gc.disable()
         self._fold(self._tally)
+        self._warming = self._tally
         self._tally = self._all = Tally()
         self._begun = (time.monotonic_ns(), _cpu_s())
 
@@ -288,7 +296,8 @@ class Session:
             self._starting.kill()
             self._starting = None
 
-    def _drain(self, tally: Tally, ended_ns: int) -> None:
+    def _miss(self, tally: Tally, ended_ns: int) -> None:
+        """Count what was due before the end, and was not sent."""
         unsent = 0
         for at_s in self._schedule:
             if self._epoch_ns + at_s * 1e9 > ended_ns:
@@ -296,11 +305,14 @@ class Session:
             unsent += 1
         if unsent:
             tally.failures["not sent: every client was waiting"] += unsent
+
+    def _drain(self, tally: Tally, warming: Tally) -> None:
+        """Wait for answers; a request of the warm-up that has none yet is no better than others."""
         give_up_s = time.monotonic() + DRAIN_S
-        while tally.open and time.monotonic() < give_up_s:
+        while (unanswered := tally.open + warming.open) and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
-        if tally.open:
-            tally.failures["not answered before the end"] += tally.open
+        if unanswered:
+            tally.failures["not answered before the end"] += unanswered
 
     def _fold(self, tally: Tally) -> None:
         latencies, received = tally.fold()

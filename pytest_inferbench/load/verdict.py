@@ -37,16 +37,10 @@ class Judge:
         """Say what came of the load, and return 0 where all is well, 1 where it is not."""
         wrong = list(faults)
         if not results and not wrong:
-            wrong.append(
-                str(
-                    InferbenchError(
-                        "IB-837",
-                        "nothing was measured: the run ended before its warm-up did",
-                        "Give it more time with -t, or --measure 10s.",
-                    )
-                )
-            )
+            wrong.append(_nothing("the run ended before its warm-up did"))
         for result in results:
+            if not result.requests:
+                wrong.append(_nothing(f"{result.clients} clients got no answer"))
             wrong += missed(result, self._objectives)
             if result.failed:
                 wrong.append(
@@ -92,6 +86,14 @@ class Judge:
                 else:
                     _say(line)
         return regressed
+
+
+def _nothing(why: str) -> str:
+    return str(
+        InferbenchError(
+            "IB-837", f"nothing was measured: {why}", "Give it more time with -t, or --measure 10s."
+        )
+    )
 
 
 def _say(line: str) -> None:

@@ -1,0 +1,43 @@
+"""The end of a run: what is no pass, and what is said of it."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from pytest_inferbench.load.histogram import of_latencies
+from pytest_inferbench.load.options import add_options
+from pytest_inferbench.load.result import LoadResult
+from pytest_inferbench.load.verdict import Judge
+
+GOOD = LoadResult("grpc", 2, 1.0, 3, histogram=of_latencies([10**6] * 3))
+NOTHING = LoadResult("grpc", 2, 1.0, 0)
+
+
+@pytest.fixture
+def conclude(tmp_path, capsys):
+    """Return how to conclude a run with options: its status, and what was said."""
+
+    def concluded(results, faults=(), arguments=()):
+        parser = argparse.ArgumentParser()
+        add_options(parser, "triton")
+        judge = Judge(parser.parse_args(list(arguments)), tmp_path)
+        capsys.readouterr()
+        status = judge.conclude(results, faults)
+        return status, capsys.readouterr().out
+
+    return concluded
+
+
+def test_answers_without_faults_pass(conclude):
+    assert conclude([GOOD]) == (0, conclude([GOOD])[1])
+    assert "PASSED" in conclude([GOOD])[1]
+
+
+@pytest.mark.parametrize("results", [[], [NOTHING], [GOOD, NOTHING]])
+def test_nothing_measured_is_no_pass(conclude, results):
+    status, said = conclude(results)
+    assert status == 1
+    assert "IB-837" in said
+    assert "PASSED" not in said
