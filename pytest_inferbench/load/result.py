@@ -185,15 +185,24 @@ def together(parts: Sequence[LoadResult]) -> LoadResult:
     )
 
 
-def to_text(results: Sequence[LoadResult], faults: Sequence[str] = ()) -> str:
-    """Write results for a file, with what else was wrong."""
+def to_text(
+    results: Sequence[LoadResult], faults: Sequence[str] = (), missed: Sequence[str] = ()
+) -> str:
+    """Write results for a file.
+
+    Args:
+        results: What was measured.
+        faults: Why it is not what was asked for.
+        missed: What else was wrong: in it, or held against what was wanted of it.
+    """
+    written = [each.as_json() for each in results]
     return json.dumps(
-        {"format": FORMAT, "faults": list(faults), "results": [each.as_json() for each in results]}
+        {"format": FORMAT, "faults": list(faults), "missed": list(missed), "results": written}
     )
 
 
 def from_text(text: str, where: str) -> tuple[list[LoadResult], list[str]]:
-    """Read results from a file's text, with what else was wrong.
+    """Read results from a file's text, and why they are not what was asked for.
 
     Raises:
         InferbenchError: They are none (IB-836).

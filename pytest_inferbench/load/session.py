@@ -203,8 +203,8 @@ class Session:
         clock, number, last = time.monotonic_ns, user.next, len(user.client.sizes)
         for _ in range(BURST):
             number = number + 1 if number + 1 < last else 0
-            # What is asked in one stretch is a part of that one, whenever the answer comes: a server
-            # that stalls at its end is as slow in what is told as it was.
+            # What is asked in a stretch is a part of it, whenever the answer comes: a server that
+            # stalls at the end is told to be as slow as it was.
             tally = self._tally
             tally.open += 1
             started = clock()

@@ -35,12 +35,12 @@ class Judge:
 
     def conclude(self, results: Sequence[LoadResult], faults: Sequence[str]) -> int:
         """Say what came of the load, and return 0 where all is well, 1 where it is not."""
-        wrong = list(faults)
-        if not results and not wrong:
-            wrong.append(_nothing("the run ended before its warm-up did"))
+        faults, wrong = list(faults), []
+        if not results and not faults:
+            faults.append(_nothing("the run ended before its warm-up did"))
         for result in results:
-            if not result.requests:
-                wrong.append(_nothing(f"{result.clients} clients got no answer"))
+            if not result.requests and not result.failed:
+                faults.append(_nothing(f"{result.clients} clients got no answer"))
             wrong += missed(result, self._objectives)
             if result.failed:
                 wrong.append(
@@ -48,19 +48,20 @@ class Judge:
                 )
         for line in lines_of(results) if results else ():
             _say(line)
-        wrong += self._against_baseline(results, fit=not wrong)
-        for line in wrong:
+        wrong += self._against_baseline(results, fit=not wrong and not faults)
+        for line in (*faults, *wrong):
             _say(f"FAILED {line}")
-        if not wrong:
+        if not wrong and not faults:
             met = f": {', '.join(self._objectives)} within the objectives" * bool(self._objectives)
             _say(f"PASSED{met}")
         if self._write_to is not None:
             try:
-                self._write_to.write_text(to_text(results, wrong), encoding="utf-8")
+                text = to_text(results, faults, wrong)
+                self._write_to.write_text(text, encoding="utf-8")
             except OSError as error:
                 wrong.append(f"{self._write_to} could not be written: {error}")
                 _say(f"FAILED {wrong[-1]}")
-        return 1 if wrong else 0
+        return 1 if wrong or faults else 0
 
     def _against_baseline(self, results: Sequence[LoadResult], *, fit: bool) -> list[str]:
         """Say how results stand against what was recorded; return what regressed."""

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_inferbench.load.histogram import of_latencies
 from pytest_inferbench.load.options import add_options
-from pytest_inferbench.load.result import LoadResult
+from pytest_inferbench.load.result import LoadResult, from_text
 from pytest_inferbench.load.verdict import Judge
 
 GOOD = LoadResult("grpc", 2, 1.0, 3, histogram=of_latencies([10**6] * 3))
@@ -31,8 +31,9 @@ def conclude(tmp_path, capsys):
 
 
 def test_answers_without_faults_pass(conclude):
-    assert conclude([GOOD]) == (0, conclude([GOOD])[1])
-    assert "PASSED" in conclude([GOOD])[1]
+    status, said = conclude([GOOD])
+    assert status == 0
+    assert said.endswith("PASSED\n")
 
 
 @pytest.mark.parametrize("results", [[], [NOTHING], [GOOD, NOTHING]])
@@ -41,3 +42,12 @@ def test_nothing_measured_is_no_pass(conclude, results):
     assert status == 1
     assert "IB-837" in said
     assert "PASSED" not in said
+
+
+def test_what_is_written_tells_a_part_of_the_load_from_failed_requests(conclude, tmp_path):
+    file = tmp_path / "results.json"
+    failed = LoadResult("grpc", 2, 1.0, 3, {"timeout": 1}, GOOD.histogram)
+    assert conclude([failed], arguments=("--load-json", str(file)))[0] == 1
+    assert from_text(file.read_text(), "it") == ([failed], [])
+    assert conclude([failed], ["1 of 2 did not tell"], ("--load-json", str(file)))[0] == 1
+    assert from_text(file.read_text(), "it") == ([failed], ["1 of 2 did not tell"])
