@@ -49,6 +49,7 @@ class Shape(LoadTestShape):
         if self._left is None:
             self._left = self._steps(options)
             self._most = max(step.clients for step in self._left)
+            driver.steps = len(self._left)
         elif self._now is not None and not self._over(driver):
             return self._clients(options)
         return self._next(driver, options)
@@ -61,6 +62,7 @@ class Shape(LoadTestShape):
             return None
         self._now = self._left.pop(0)
         self._since_s = time.monotonic()
+        driver.step_s = self._now.seconds
         same = before is not None and (options.rate or before.clients == self._now.clients)
         if options.rate:
             driver.rate_share = self._now.clients / self._most

@@ -38,11 +38,16 @@ class Driver:
         self.faults: list[str] = []
         self.rate_share = 1.0
         """The part of the planned rate that is due in the stretches to come."""
+        self.steps = 0
+        """How many stretches a shape has; none where there is no shape."""
+        self.step_s = 0.0
+        """How long a shape has the stretches to come measured."""
         self._session: Session | None = None
         self._lock: Any = None
         self._stretch: Stretch | None = None
         self._parts = Parts()
-        self._judged = False
+        self._ending: Any = None
+        self._failed = self._judged = False
         events.init_command_line_parser.add_listener(
             lambda parser, **_: options.add_options(parser, service)
         )
@@ -103,11 +108,11 @@ class Driver:
         rate = None if plan.rate_per_s is None else plan.rate_per_s * self.rate_share
         runner = self.environment.runner
         if not self._conducts:
-            self._stretch = Stretch(clients, 1)
+            self._stretch = Stretch(clients, 1, self._due_s)
             self._begin_here({"clients": clients, "rate_per_s": rate})
         else:
             users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
-            self._stretch = Stretch(clients, len(users))
+            self._stretch = Stretch(clients, len(users), self._due_s)
             self._parts.expect(users)
             for number, (node, share) in enumerate(shares(users).items()):
                 told = {
@@ -119,31 +124,54 @@ class Driver:
                 runner.send_message(_BEGIN, told, client_id=node)
 
     def end(self) -> None:
-        """End the stretch in every process, and keep what came of it."""
+        """End the stretch in every process, and keep what came of it.
+
+        Who ends it too meanwhile waits for that: else the run would be judged without it.
+        """
+        with self._ending:
+            stretch, self._stretch = self._stretch, None
+            if stretch is None:
+                return
+            shortfall = stretch.shortfall
+            result = self._ended_everywhere() if self._conducts else self._ended_here()
+            if result is not None and stretch.counted:
+                self.results.append(result)
+            if shortfall and not self._failed:
+                self.faults.append(shortfall if stretch.counted else verdict.nothing(shortfall))
+
+    def _ended_here(self) -> LoadResult | None:
+        return self._session.end() if self._session is not None else None
+
+    def _ended_everywhere(self) -> LoadResult | None:
         import gevent
 
-        stretch, self._stretch = self._stretch, None
-        if stretch is None:
-            return
         runner = self.environment.runner
-        if not self._conducts:
-            result = self._session.end() if self._session is not None else None
-            if result is not None:
-                self.results.append(result)
-            return
         for node in self._parts.expected:
             runner.send_message(_END, None, client_id=node)
         with gevent.Timeout(_PATIENCE_S, False):
             while not self._parts.complete:
                 gevent.sleep(0.01)
         result, lost = self._parts.taken()
-        if lost:
+        if lost and result is not None:
             self.faults.append(
-                f"{lost} of {lost + (result.processes if result else 0)} processes did not tell "
+                f"{lost} of {lost + result.processes} processes did not tell "
                 "what came of their load"
             )
-        if result is not None:
-            self.results.append(result)
+        return result
+
+    @property
+    def _due_s(self) -> float:
+        if self.steps:
+            return self.step_s
+        return self.plan.seconds if self.environment.parsed_options.measure else 0.0
+
+    def _shortage(self) -> list[str]:
+        """Say what the run lacks that was to have several stretches."""
+        options = self.environment.parsed_options
+        due = self.steps or (options.runs if options.measure else 0)
+        if self.faults or not self.results or len(self.results) >= due:
+            return []
+        return [f"{len(self.results)} of {due} stretches were measured"]
 
     def fail(self, text: str) -> None:
         """Note that no load can be made, and end the run."""
@@ -155,6 +183,7 @@ class Driver:
         if text in self.faults:
             return
         self.faults.append(text)
+        self._failed = True
         if not self._is_worker:
             gevent.spawn(runner.quit)
 
@@ -166,7 +195,7 @@ class Driver:
         from locust.runners import MasterRunner, WorkerRunner
 
         self.environment: Any = environment
-        self._lock = RLock()
+        self._lock, self._ending = RLock(), RLock()
         self._conducts = isinstance(runner, MasterRunner)
         self._is_worker = isinstance(runner, WorkerRunner)
         environment.load_driver = self
@@ -194,7 +223,7 @@ class Driver:
             sys.exit(2)
 
     def _started(self) -> None:
-        self.results, self.faults = [], []
+        self.results, self.faults, self._failed = [], [], False
 
     def _begin_here(self, told: dict[str, Any]) -> None:
         from locust.exception import StopUser
@@ -260,7 +289,8 @@ class Driver:
             self.end()
             if not self._judged:
                 self._judged = True
-                environment.process_exit_code = self.judge.conclude(self.results, self.faults)
+                faults = [*self.faults, *self._shortage()]
+                environment.process_exit_code = self.judge.conclude(self.results, faults)
         session, self._session = self._session, None
         if session is not None:
             session.close()

@@ -37,10 +37,10 @@ class Judge:
         """Say what came of the load, and return 0 where all is well, 1 where it is not."""
         faults, wrong = list(faults), []
         if not results and not faults:
-            faults.append(_nothing("the run ended before its warm-up did"))
+            faults.append(nothing("the run ended before its warm-up did"))
         for result in results:
             if not result.requests and not result.failed:
-                faults.append(_nothing(f"{result.clients} clients got no answer"))
+                faults.append(nothing(f"{result.clients} clients got no answer"))
             wrong += missed(result, self._objectives)
             if result.failed:
                 wrong.append(
@@ -89,7 +89,8 @@ class Judge:
         return regressed
 
 
-def _nothing(why: str) -> str:
+def nothing(why: str) -> str:
+    """Say that nothing was measured, and why."""
     return str(
         InferbenchError(
             "IB-837", f"nothing was measured: {why}", "Give it more time with -t, or --measure 10s."

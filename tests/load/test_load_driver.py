@@ -1,0 +1,63 @@
+"""The end of a stretch in several processes: who ends it too waits for what they tell.
+
+Locust is not imported here, as it would replace pytest's sockets: its runner is written down.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_inferbench.load.driver import Driver
+from pytest_inferbench.load.result import LoadResult
+from pytest_inferbench.load.stretches import Stretch
+
+gevent = pytest.importorskip("gevent")
+RLock = pytest.importorskip("gevent.lock").RLock
+
+PART = LoadResult("grpc", 1, 1.0, 1)
+
+
+@pytest.fixture
+def master():
+    """Return a driver of a master with two workers, whose stretch counts."""
+    nothing = SimpleNamespace(add_listener=lambda listener: None)
+    driver = Driver("triton", SimpleNamespace(init_command_line_parser=nothing, init=nothing))
+    driver.environment = SimpleNamespace(
+        runner=SimpleNamespace(send_message=lambda *args, **kwargs: None)
+    )
+    driver._ending = RLock()
+    driver._conducts, driver._is_worker = True, False
+    driver._stretch = Stretch(2, 2)
+    driver._stretch.counts()
+    driver._stretch.counts()
+    driver._parts.expect(["a", "b"])
+    return driver
+
+
+def tell(driver, node, part):
+    told = part.as_json() if part is not None else None
+    driver._on_part(SimpleNamespace(data={"part": told}, node_id=node))
+
+
+def test_who_ends_a_stretch_too_waits_for_its_parts(master):
+    first = gevent.spawn(master.end)
+    gevent.sleep(0.02)
+    second = gevent.spawn(lambda: master.end() or list(master.results))
+    gevent.sleep(0.02)
+    assert not second.ready()
+    for node in "ab":
+        tell(master, node, PART)
+    assert [each.requests for each in second.get(timeout=5)] == [2]
+    first.get(timeout=5)
+    assert master.faults == []
+
+
+def test_a_worker_that_measured_nothing_is_a_fault(master):
+    ending = gevent.spawn(master.end)
+    gevent.sleep(0.02)
+    tell(master, "a", PART)
+    tell(master, "b", None)
+    ending.get(timeout=5)
+    assert master.faults == ["1 of 2 processes did not tell what came of their load"]
