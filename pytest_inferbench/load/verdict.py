@@ -24,7 +24,7 @@ class Judge:
     """
 
     def __init__(self, options: Namespace, folder: Path) -> None:
-        self._objectives = objectives_of(options.objective, folder)
+        self._objectives, self._beyond = objectives_of(options.objective, folder)
         self._write_to = Path(options.load_json) if options.load_json else None
         self._baseline = Path(options.baseline) if options.baseline else None
         self._budgets = baseline.budgets_of(options.budget)
@@ -48,6 +48,8 @@ class Judge:
                 )
         for line in lines_of(results) if results else ():
             _say(line)
+        if self._beyond:
+            _say(f"not judged here: {', '.join(self._beyond)}, which only the server knows")
         wrong += self._against_baseline(results, fit=not wrong and not faults)
         for line in (*faults, *wrong):
             _say(f"FAILED {line}")

@@ -116,17 +116,18 @@ def test_what_holds_no_results_is_said(text):
 
 
 def test_objectives_are_those_of_the_options_or_the_settings(tmp_path):
-    assert objectives_of([], tmp_path) == {}
+    assert objectives_of([], tmp_path).objectives == {}
     (tmp_path / "inferbench.toml").write_text(
         '[serving.objectives]\np95 = "2 ms"\nqueue_p95 = "1 ms"\n'
     )
     result = part()
-    (said,) = missed(result, objectives_of([], tmp_path))
+    (said,) = missed(result, objectives_of([], tmp_path).objectives)
+    assert objectives_of([], tmp_path).beyond == ["queue_p95"]
     assert "p95 is " in said
-    assert missed(result, objectives_of(["p95=1s", "per_s=1"], tmp_path)) == []
-    (slow,) = missed(result, objectives_of(["per_s=2/s"], tmp_path))
+    assert missed(result, objectives_of(["p95=1s", "per_s=1"], tmp_path).objectives) == []
+    (slow,) = missed(result, objectives_of(["per_s=2/s"], tmp_path).objectives)
     assert "per_s is 1.5 /s" in slow
-    for wrong in ("p42=1ms", "p95", "p95=+5%", "p95=1 furlong"):
+    for wrong in ("p42=1ms", "p95", "p95=+5%", "p95=1 furlong", "queue_p95=5ms"):
         with pytest.raises(InferbenchError) as raised:
             objectives_of([wrong], tmp_path)
         assert raised.value.code == "IB-838"
@@ -134,7 +135,7 @@ def test_objectives_are_those_of_the_options_or_the_settings(tmp_path):
 
 def test_a_result_without_answers_meets_no_objective():
     nothing = part(ms=(), failures={"timeout": 3})
-    objectives = objectives_of(["p95=1s", "per_s=1", "failures=0"], Path("/"))
+    objectives = objectives_of(["p95=1s", "per_s=1", "failures=0"], Path("/")).objectives
     assert len(missed(nothing, objectives)) == 3
     assert any("3 x timeout" in line for line in lines_of([nothing]))
 

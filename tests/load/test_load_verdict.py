@@ -51,3 +51,12 @@ def test_what_is_written_tells_a_part_of_the_load_from_failed_requests(conclude,
     assert from_text(file.read_text(), "it") == ([failed], [])
     assert conclude([failed], ["1 of 2 did not tell"], ("--load-json", str(file)))[0] == 1
     assert from_text(file.read_text(), "it") == ([failed], ["1 of 2 did not tell"])
+
+
+def test_objectives_that_only_the_server_could_tell_are_said(conclude, tmp_path):
+    settings = '[serving.objectives]\np95 = "1 s"\nqueue_p95 = "5 ms"\n'
+    (tmp_path / "inferbench.toml").write_text(settings)
+    status, said = conclude([GOOD])
+    assert status == 0
+    assert "not judged here: queue_p95" in said
+    assert "PASSED: p95 within" in said
