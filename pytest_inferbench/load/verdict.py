@@ -28,8 +28,9 @@ class Judge:
         self._write_to = Path(options.load_json) if options.load_json else None
         self._baseline = Path(options.baseline) if options.baseline else None
         self._budgets = baseline.budgets_of(options.budget)
-        self._sessions = baseline.read(self._baseline) if self._baseline else []
         self._record = bool(options.record)
+        self._sessions = baseline.read(self._baseline, new=self._record) if self._baseline else []
+        self._undecided = 0
         if self._record and self._baseline is None:
             raise InferbenchError("IB-841", "--record, and no --baseline to record into")
 
@@ -55,7 +56,8 @@ class Judge:
             _say(f"FAILED {line}")
         if not wrong and not faults:
             met = f": {', '.join(self._objectives)} within the objectives" * bool(self._objectives)
-            _say(f"PASSED{met}")
+            some = f", {self._undecided} undecided" * bool(self._undecided)
+            _say(f"PASSED{some}{met}")
         if self._write_to is not None:
             try:
                 text = to_text(results, faults, wrong)
@@ -86,8 +88,9 @@ class Judge:
                 line += f" (budget {each.budget}) [{each.code}] {each.detail}"
                 if each.verdict is Verdict.REGRESSED:
                     regressed.append(line)
-                else:
-                    _say(line)
+                    continue
+                _say(line)
+                self._undecided += each.verdict in (Verdict.MISSING, Verdict.INCONCLUSIVE)
         return regressed
 
 

@@ -6,6 +6,7 @@ import argparse
 
 import pytest
 
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load.histogram import of_latencies
 from pytest_inferbench.load.options import add_options
 from pytest_inferbench.load.result import LoadResult, from_text
@@ -60,3 +61,16 @@ def test_objectives_that_only_the_server_could_tell_are_said(conclude, tmp_path)
     assert status == 0
     assert "not judged here: queue_p95" in said
     assert "PASSED: p95 within" in said
+
+
+def test_a_pass_says_what_it_could_not_decide(conclude, tmp_path):
+    file = str(tmp_path / "load.json")
+    with pytest.raises(InferbenchError) as raised:
+        conclude([GOOD], arguments=("--baseline", file))
+    assert raised.value.code == "IB-842"
+    status, said = conclude([GOOD], arguments=("--baseline", file, "--record"))
+    assert status == 0
+    assert said.endswith("PASSED\n")
+    status, said = conclude([GOOD], arguments=("--baseline", file))
+    assert status == 0
+    assert said.endswith("PASSED, 2 undecided\n")
