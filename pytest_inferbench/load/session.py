@@ -269,6 +269,7 @@ class Session:
         give_up_s = time.monotonic() + READY_S
         while self._ready < clients and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
+        missing = clients - self._ready
         self._epoch_ns = time.monotonic_ns()
         if rate_per_s is not None:
             plan = self.plan
@@ -276,19 +277,21 @@ class Session:
             self._due.set()
         self._gevent.sleep(self.plan.warmup_s)
         self._starting = None
-        self._count()
+        self._count(missing)
         counts()
 
     def _left(self) -> None:
         self._ready -= 1
 
-    def _count(self) -> None:
+    def _count(self, missing: int) -> None:
         gc.collect()
         gc.freeze()
         gc.disable()
         self._fold(self._tally)
         self._warming = self._tally
         self._tally = self._all = Tally()
+        if missing > 0:
+            self._tally.failures["not connected when load began"] += missing
         self._begun = (time.monotonic_ns(), _cpu_s())
 
     def _abort(self) -> None:

@@ -136,3 +136,10 @@ def test_a_stretch_begins_anew_after_one_that_was_left_open(server, load):
     again = begun.end()
     assert again.failures == {}
     assert again.requests > 2
+
+
+def test_users_that_are_not_connected_have_failed(server, load):
+    server.connects.clear()
+    result = load(3).end()
+    assert (result.clients, result.requests) == (3, 0)
+    assert result.failures == {"not connected when load began": 3}
