@@ -30,7 +30,7 @@ BURST = 32
 
 DRAIN_S = 5.0
 READY_S = 10.0
-"""How long is waited for users to be connected, before a stretch begins without them."""
+"""How long is waited for users to be connected, before a stretch begins without them; at least."""
 
 _AFTER_LOSS_S = 0.05
 _REASONS = 50
@@ -266,7 +266,8 @@ class Session:
 
     def _start(self, counts: Callable[[], None], number: int, phase: float) -> None:
         clients, rate_per_s = self._share
-        give_up_s = time.monotonic() + READY_S
+        # Where a server is slow and there are many, the last one's first answer takes its time.
+        give_up_s = time.monotonic() + max(READY_S, self.plan.request_timeout_s)
         while self._ready < clients and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
         missing = clients - self._ready

@@ -140,6 +140,6 @@ def test_a_stretch_begins_anew_after_one_that_was_left_open(server, load):
 
 def test_users_that_are_not_connected_have_failed(server, load):
     server.connects.clear()
-    result = load(3).end()
+    result = load(3, request_timeout_s=0.2).end()
     assert (result.clients, result.requests) == (3, 0)
     assert result.failures == {"not connected when load began": 3}
