@@ -15,6 +15,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load import locust_stats, options, verdict
 from pytest_inferbench.load.result import LoadResult, of_json
 from pytest_inferbench.load.session import DRAIN_S, Session
+from pytest_inferbench.load.shapes import most_clients
 from pytest_inferbench.load.stretches import Parts, Stretch, shares
 from pytest_inferbench.load.wire import RequestError
 
@@ -79,7 +80,7 @@ class Driver:
             if self._session is None:
                 if self.faults:
                     raise StopUser
-                clients = self.environment.runner.target_user_count or 1
+                clients = self._most_clients
                 tell = partial(locust_stats.tell, self.environment.stats, self.kind, self.name)
                 self._session = Session(self.plan, clients, tell, self._tell_failure)
             return self._session
@@ -158,6 +159,14 @@ class Driver:
                 "what came of their load"
             )
         return result
+
+    @property
+    def _most_clients(self) -> int:
+        """How many clients this process will have at once; a shape begins with few of them."""
+        options, now = self.environment.parsed_options, self.environment.runner.target_user_count
+        if not hasattr(options, "load_shape"):
+            return now or 1
+        return max(now or 1, most_clients(options.levels, options.num_users))
 
     @property
     def _due_s(self) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import resource
 import time
 from collections import Counter
@@ -63,15 +64,15 @@ class Tally:
 class User:
     """One client, and which of its samples is next."""
 
-    def __init__(self, client: Client, left: Callable[[], None]) -> None:
+    def __init__(self, client: Client, number: int, left: Callable[[int], None]) -> None:
         self.client = client
         self.next = 0
-        self._left = left
+        self._number, self._left = number, left
 
     def close(self) -> None:
         """End its connection."""
         self.client.close()
-        self._left()
+        self._left(self._number)
 
 
 class Session:
@@ -79,7 +80,7 @@ class Session:
 
     Args:
         plan: What is planned for all processes.
-        clients: How many users this process may have.
+        clients: How many users this process may have at once.
         report: Called with the latencies (ns) and bytes of good answers now and then.
         report_failure: Called with the reason of each failure.
     """
@@ -100,7 +101,8 @@ class Session:
         self._target = target_of(plan, clients)
         self._report, self._report_failure = report, report_failure
         self._clients = clients
-        self._made = self._ready = 0
+        self._ready = 0
+        self._numbers: set[int] = set()
         self._tally = Tally()
         self._warming = self._tally
         self._all: Tally | None = None
@@ -115,12 +117,13 @@ class Session:
 
     def user(self) -> User:
         """Return another user, who is connected."""
-        self._made += 1
-        client = self._target.client((self._made - 1) % self._clients)
+        number = next(each for each in itertools.count() if each not in self._numbers)
+        self._numbers.add(number)  # whoever left in a shape leaves its samples to the next one
+        client = self._target.client(number % self._clients)
         with contextlib.suppress(RequestError):  # it will be met again, and counted then
             client.exchange(0)
         self._ready += 1
-        return User(client, self._left)
+        return User(client, number, self._left)
 
     def work(self, user: User) -> None:
         """Let a user ask for a while: a burst of requests, or one of an open loop."""
@@ -281,8 +284,9 @@ class Session:
         self._count(missing)
         counts()
 
-    def _left(self) -> None:
+    def _left(self, number: int) -> None:
         self._ready -= 1
+        self._numbers.discard(number)
 
     def _count(self, missing: int) -> None:
         gc.collect()

@@ -61,3 +61,12 @@ def test_a_worker_that_measured_nothing_is_a_fault(master):
     tell(master, "b", None)
     ending.get(timeout=5)
     assert master.faults == ["1 of 2 processes did not tell what came of their load"]
+
+
+def test_clients_of_a_shape_are_told_apart_from_its_first_step_on(master):
+    options = SimpleNamespace(load_shape="sweep", levels="1,4,2", num_users=None)
+    master.environment.parsed_options = options
+    master.environment.runner.target_user_count = 1
+    assert master._most_clients == 4
+    del options.load_shape
+    assert master._most_clients == 1

@@ -15,7 +15,7 @@ from pytest_inferbench.load.objectives import missed, objectives_of
 from pytest_inferbench.load.options import add_options, arguments_of, plan_of
 from pytest_inferbench.load.plan import LoadPlan
 from pytest_inferbench.load.result import LoadResult, from_text, to_text, together
-from pytest_inferbench.load.shapes import SHAPES, Step, doubling, steps_of
+from pytest_inferbench.load.shapes import SHAPES, Step, doubling, most_clients, steps_of
 from pytest_inferbench.load.table import lines_of
 
 
@@ -155,3 +155,9 @@ def test_a_sweep_doubles_or_does_what_it_is_told():
     assert steps_of("sweep", 12, 3, [1, 5]) == [Step(1, 3), Step(5, 3)]
     with pytest.raises(ValueError, match="sweep, ramp"):
         steps_of("wave", 4, 1)
+
+
+def test_the_most_clients_of_a_shape_are_those_of_its_largest_step():
+    assert most_clients("1,8,2", 3) == 8
+    assert most_clients("", 3) == 3
+    assert most_clients("", None) == 16

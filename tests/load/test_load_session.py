@@ -143,3 +143,16 @@ def test_users_that_are_not_connected_have_failed(server, load):
     result = load(3, request_timeout_s=0.2).end()
     assert (result.clients, result.requests) == (3, 0)
     assert result.failures == {"not connected when load began": 3}
+
+
+def test_users_at_the_same_time_have_numbers_of_their_own(server):
+    plan = LoadPlan("http://nobody", "m", clients=4)
+    session = Session(plan, 4, lambda latencies, received: None, lambda reason: None)
+    first, second, third = (session.user() for _ in range(3))
+    second.close()
+    session.user()
+    session.user()
+    assert server.numbers == [0, 1, 2, 1, 3]
+    third.close()
+    first.close()
+    session.close()
