@@ -160,6 +160,8 @@ def of_json(written: Mapping[str, Any]) -> LoadResult:
 def together(parts: Sequence[LoadResult]) -> LoadResult:
     """Return what several processes did at the same time as one result.
 
+    They begin and end by their own clocks: its seconds are such that its rate is the sum of theirs.
+
     Raises:
         ValueError: There is none.
     """
@@ -168,12 +170,14 @@ def together(parts: Sequence[LoadResult]) -> LoadResult:
     failures: Counter[str] = Counter()
     for part in parts:
         failures.update(part.failures)
+    requests, per_s = sum(part.requests for part in parts), _summed_per_s(parts)
+    mean_s = sum(part.seconds for part in parts) / len(parts)
     rates = [part.rate_per_s for part in parts if part.rate_per_s is not None]
     return LoadResult(
         protocol=parts[0].protocol,
         clients=sum(part.clients for part in parts),
-        seconds=sum(part.seconds for part in parts) / len(parts),
-        requests=sum(part.requests for part in parts),
+        seconds=requests / per_s if per_s else mean_s,
+        requests=requests,
         failures=dict(failures),
         histogram=merged(part.histogram for part in parts),
         rate_per_s=sum(rates) if rates else None,
@@ -183,6 +187,10 @@ def together(parts: Sequence[LoadResult]) -> LoadResult:
         client_cpu_s=sum(part.client_cpu_s for part in parts),
         processes=sum(part.processes for part in parts),
     )
+
+
+def _summed_per_s(parts: Sequence[LoadResult]) -> float:
+    return sum(part.per_s for part in parts if part.requests and part.seconds)
 
 
 def to_text(

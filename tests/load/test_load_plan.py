@@ -103,7 +103,10 @@ def test_parts_of_processes_are_added_up_before_anything_is_computed():
     assert both.failures == {"a": 3, "b": 1}
     assert both.p50_ms == pytest.approx(1, rel=1e-3)
     assert both.p99_ms == pytest.approx(100, rel=1e-3)  # the mean of both is 50.5
-    assert both.per_s == pytest.approx(100 / 2.1)
+    assert both.per_s == pytest.approx(98 / 2.0 + 2 / 2.2)  # each by its own clock
+    nothing = part(ms=(), seconds=3.0)
+    assert together([fast, nothing]).per_s == pytest.approx(fast.per_s)
+    assert together([nothing, part(ms=())]).seconds == pytest.approx(2.5)
     assert both.sent_bytes_each == 1
     assert from_text(to_text([both], ["x"]), "it") == ([both], ["x"])
 
