@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def of_cell(run: CellRun) -> Divergence:
             cannot; IB-564 they have nothing in common.
     """
     from pytest_inferbench.accuracy.divergence import tolerance_for
+    from pytest_inferbench.artifacts.fusion import fused_at, fused_layers
     from pytest_inferbench.artifacts.outline import Outline
     from pytest_inferbench.candidates import Candidate, IrCandidate, OnnxCandidate
     from pytest_inferbench.provision import build_fields, graph_of, reference_cell
@@ -71,6 +73,7 @@ def of_cell(run: CellRun) -> Divergence:
     gate, cell, task = run.gate, run.cell, run.task
     expected, got = gate.reference_of(cell.model).outputs, run.outputs
     chosen = worst_samples(expected, got, SAMPLES)
+    fused = _told_fused(run)
     run.close()  # its memory is needed
     graph, steps = graph_of(gate, cell, task)
     if not graph.path.endswith(_GRAPHS):
@@ -108,7 +111,12 @@ def of_cell(run: CellRun) -> Divergence:
         )
         budget = gate.settings.budget(cell.model, "cosine", cell.precision, cell.hardware)
         cosine = 0.99 if budget is None else budget.limit
-        return bisection.run(lambda error: tolerance_for(cosine, error, _ROUNDING), _told(run))
+        found = bisection.run(lambda error: tolerance_for(cosine, error, _ROUNDING), _told(run))
+    culprit = found.finding.culprit
+    if culprit is None:
+        return found
+    layers = fused_layers(fused, outline)
+    return replace(found, fused=fused_at(found.curve.points[culprit], layers))
 
 
 @dataclass(frozen=True)
@@ -247,6 +255,16 @@ def _seen_error(expected: Sequence[Mapping[str, Any]], got: Sequence[Mapping[str
     from pytest_inferbench.bisection import outputs_error
 
     return outputs_error(expected, got) if expected else math.nan
+
+
+def _told_fused(run: CellRun) -> Sequence[Mapping[str, Any]]:
+    """Ask the cell's own worker, where nothing is laid open, which layers it fused."""
+    from pytest_inferbench.artifacts.fusion import is_told_of
+
+    fact: Any = ()
+    with suppress(InferbenchError):  # the layer can be found without
+        fact = run.placement(runs=False).get("fused")
+    return fact if is_told_of(fact) else ()
 
 
 def _told(run: CellRun) -> Callable[[str], None]:
