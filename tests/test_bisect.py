@@ -133,6 +133,7 @@ def test_small_slices_find_the_same(compare, tmp_path):
     deep(tmp_path / "candidate.onnx", 12, scaled=7)
     found = compare(slice_mib=0.2)
     assert found.slices > 5
+    assert found.fused is None, "ONNX Runtime does not tell"
     assert named(found) == "/layer.7/Conv"
     assert all(reading.error is not None for reading in found.curve.readings)
     assert all(reading.own is not None for reading in found.curve.readings)
@@ -245,6 +246,14 @@ class Spoiler(OpenVino):
         onnx.save(model, path)
         return super()._open(str(path), options, precision)
 '''
+
+
+def test_the_command_tells_what_the_layer_is_fused_with(compare, tmp_path):
+    pytest.importorskip("openvino")
+    deep(tmp_path / "net.onnx", 5)
+    deep(tmp_path / "candidate.onnx", 5, scaled=2)
+    found = compare(backend="openvino")
+    assert found.fused.nodes == ("/layer.2/Conv", "/layer.2/Relu")
 
 
 def test_what_the_layer_is_fused_with_is_told(gate, tmp_path, monkeypatch):
