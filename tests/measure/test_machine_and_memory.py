@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import multiprocessing
 import mmap
+import multiprocessing
 import os
 import time
 
