@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load import locust_stats, options, verdict
 from pytest_inferbench.load.result import LoadResult, of_json
-from pytest_inferbench.load.session import DRAIN_S, Session
+from pytest_inferbench.load.session import Session, patience_s
 from pytest_inferbench.load.shapes import most_clients
 from pytest_inferbench.load.stretches import Parts, Stretch, shares
 from pytest_inferbench.load.wire import RequestError
@@ -27,7 +27,8 @@ _BEGIN, _COUNTS, _END, _PART, _FAULT = (
     f"inferbench-{word}" for word in ("begin", "counts", "end", "part", "fault")
 )
 _FOLD_S = 1.0
-_PATIENCE_S = DRAIN_S + 5.0
+_PATIENCE_S = 5.0
+"""How long parts may be on their way."""
 
 
 class Driver:
@@ -149,7 +150,7 @@ class Driver:
         runner = self.environment.runner
         for node in self._parts.expected:
             runner.send_message(_END, None, client_id=node)
-        with gevent.Timeout(_PATIENCE_S, False):
+        with gevent.Timeout(_PATIENCE_S + patience_s(self.plan), False):
             while not self._parts.complete:
                 gevent.sleep(0.01)
         result, lost = self._parts.taken()

@@ -86,7 +86,8 @@ def _command(plan: LoadPlan, python: Path | str, written: Path) -> list[str]:
 
 
 def _limit_s(plan: LoadPlan) -> float:
-    return plan.warmup_s + plan.seconds + plan.request_timeout_s + _START_S
+    # A server may keep clients waiting for their first answers, and for their last ones.
+    return plan.warmup_s + plan.seconds + 2 * plan.request_timeout_s + _START_S
 
 
 def _run(command: list[str], log: Path, limit_s: float) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import math
 import resource
 import time
 from collections import Counter
@@ -30,11 +31,23 @@ BURST = 32
 """Requests between two looks at whether a user is to stop."""
 
 DRAIN_S = 5.0
+"""How long is waited for answers at the end; at least, see `patience_s`."""
+
 READY_S = 10.0
 """How long is waited for users to be connected, before a stretch begins without them; at least."""
 
 _AFTER_LOSS_S = 0.05
 _REASONS = 50
+
+
+def patience_s(plan: LoadPlan, slowest_s: float = math.inf) -> float:
+    """Return how long answers may take at the end: twice the slowest so far, as slow models need.
+
+    Args:
+        plan: Says when a request has failed in any case.
+        slowest_s: The slowest answer; not known by those who have not measured.
+    """
+    return max(DRAIN_S, min(2 * slowest_s, plan.request_timeout_s))
 
 
 class Tally:
@@ -316,7 +329,9 @@ class Session:
 
     def _drain(self, tally: Tally, warming: Tally) -> None:
         """Wait for answers; a request of the warm-up that has none yet is no better than others."""
-        give_up_s = time.monotonic() + DRAIN_S
+        self._fold(tally)
+        slowest_s = max(each.histogram.most_ms for each in (tally, warming)) / 1e3
+        give_up_s = time.monotonic() + patience_s(self.plan, slowest_s)
         while (unanswered := tally.open + warming.open) and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
         if unanswered:

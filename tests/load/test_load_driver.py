@@ -5,11 +5,13 @@ Locust is not imported here, as it would replace pytest's sockets: its runner is
 
 from __future__ import annotations
 
+import argparse
 from types import SimpleNamespace
 
 import pytest
 
 from pytest_inferbench.load.driver import Driver
+from pytest_inferbench.load.options import add_options
 from pytest_inferbench.load.result import LoadResult
 from pytest_inferbench.load.stretches import Stretch
 
@@ -25,7 +27,9 @@ def master():
     nothing = SimpleNamespace(add_listener=lambda listener: None)
     driver = Driver("triton", SimpleNamespace(init_command_line_parser=nothing, init=nothing))
     driver.environment = SimpleNamespace(
-        runner=SimpleNamespace(send_message=lambda *args, **kwargs: None)
+        runner=SimpleNamespace(send_message=lambda *args, **kwargs: None),
+        host="http://nobody",
+        parsed_options=parsed("--model", "m"),
     )
     driver._ending = RLock()
     driver._conducts, driver._is_worker = True, False
@@ -34,6 +38,14 @@ def master():
     driver._stretch.counts()
     driver._parts.expect(["a", "b"])
     return driver
+
+
+def parsed(*arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host")
+    parser.add_argument("-u", dest="num_users", type=int)
+    add_options(parser, "triton")
+    return parser.parse_args(arguments)
 
 
 def tell(driver, node, part):

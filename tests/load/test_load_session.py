@@ -123,6 +123,20 @@ def test_an_answer_after_the_end_is_as_late_as_it_was(server, load, fields):
     assert result.histogram.percentile_ms(100) > 150
 
 
+def test_an_answer_of_a_slow_server_is_waited_for(server, load, monkeypatch):
+    monkeypatch.setattr(module, "DRAIN_S", 0.01)
+    begun = load(2)
+    server.answers.clear()
+    gevent.spawn_later(0.3, server.answers.set)
+    gevent.sleep(0.4)  # answers have taken 0.3 s by now
+    server.answers.clear()
+    gevent.sleep(0.05)
+    gevent.spawn_later(0.2, server.answers.set)
+    result = begun.end()
+    assert result.failures == {}
+    assert result.histogram.count == result.requests
+
+
 def test_a_stretch_begins_anew_after_one_that_was_left_open(server, load):
     begun = load(2)
     server.answers.clear()
