@@ -280,11 +280,12 @@ class Driver:
             self.environment.runner.send_message(_PART, {"part": None})
 
     def _tell_part(self) -> bool:
-        result = self._session.end() if self._session is not None else None
-        if result is None:
-            return False
-        self.environment.runner.send_message(_PART, {"part": result.as_json()})
-        return True
+        with self._ending:  # Ctrl-C may come while answers are waited for
+            result = self._ended_here()
+            if result is None:
+                return False
+            self.environment.runner.send_message(_PART, {"part": result.as_json()})
+            return True
 
     def _on_part(self, msg: Any, **_: Any) -> None:
         part = msg.data["part"]

@@ -82,3 +82,23 @@ def test_clients_of_a_shape_are_told_apart_from_its_first_step_on(master):
     assert master._most_clients == 4
     del options.load_shape
     assert master._most_clients == 1
+
+
+def test_a_worker_that_ends_too_waits_for_its_part(master):
+    told = []
+    master.environment.runner.send_message = lambda name, data: told.append(data["part"])
+    parts = [PART]
+
+    def end():
+        if not parts:
+            return None
+        part = parts.pop()
+        gevent.sleep(0.1)  # answers are waited for
+        return part
+
+    master._session = SimpleNamespace(end=end)
+    asked = gevent.spawn(master._tell_part)
+    gevent.sleep(0.02)
+    assert not master._tell_part()  # as Ctrl-C does
+    assert asked.ready()
+    assert told == [PART.as_json()]
