@@ -135,16 +135,25 @@ class Driver:
             if stretch is None:
                 return
             shortfall = stretch.shortfall
-            result = self._ended_everywhere() if self._conducts else self._ended_here()
-            if result is not None and stretch.counted:
+            result, lost = self._ended_everywhere() if self._conducts else (self._ended_here(), 0)
+            if not stretch.counted:
+                if not self._failed:
+                    self.faults.append(verdict.nothing(shortfall))
+                return
+            if result is not None:
                 self.results.append(result)
+            if lost:
+                self.faults.append(
+                    f"{lost} of {lost + (result.processes if result else 0)} processes did not "
+                    "tell what came of their load"
+                )
             if shortfall and not self._failed:
-                self.faults.append(shortfall if stretch.counted else verdict.nothing(shortfall))
+                self.faults.append(shortfall)
 
     def _ended_here(self) -> LoadResult | None:
         return self._session.end() if self._session is not None else None
 
-    def _ended_everywhere(self) -> LoadResult | None:
+    def _ended_everywhere(self) -> tuple[LoadResult | None, int]:
         import gevent
 
         runner = self.environment.runner
@@ -153,13 +162,7 @@ class Driver:
         with gevent.Timeout(_PATIENCE_S + patience_s(self.plan), False):
             while not self._parts.complete:
                 gevent.sleep(0.01)
-        result, lost = self._parts.taken()
-        if lost and result is not None:
-            self.faults.append(
-                f"{lost} of {lost + result.processes} processes did not tell "
-                "what came of their load"
-            )
-        return result
+        return self._parts.taken()
 
     @property
     def _most_clients(self) -> int:

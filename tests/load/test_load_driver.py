@@ -21,6 +21,9 @@ RLock = pytest.importorskip("gevent.lock").RLock
 PART = LoadResult("grpc", 1, 1.0, 1)
 
 
+LOST = "{} of 2 processes did not tell what came of their load"
+
+
 @pytest.fixture
 def master():
     """Return a driver of a master with two workers, whose stretch counts."""
@@ -66,13 +69,29 @@ def test_who_ends_a_stretch_too_waits_for_its_parts(master):
     assert master.faults == []
 
 
-def test_a_worker_that_measured_nothing_is_a_fault(master):
+@pytest.mark.parametrize(("parts", "lost"), [([PART, None], 1), ([None, None], 2)])
+def test_a_worker_that_measured_nothing_is_a_fault(master, parts, lost):
     ending = gevent.spawn(master.end)
     gevent.sleep(0.02)
-    tell(master, "a", PART)
-    tell(master, "b", None)
+    for node, part in zip("ab", parts, strict=True):
+        tell(master, node, part)
     ending.get(timeout=5)
-    assert master.faults == ["1 of 2 processes did not tell what came of their load"]
+    assert master.faults == [LOST.format(lost)]
+    assert len(master.results) == 2 - lost
+
+
+def test_a_stretch_that_counted_in_one_of_two_is_none(master):
+    master._stretch = Stretch(2, 2)
+    master._stretch.counts()
+    ending = gevent.spawn(master.end)
+    gevent.sleep(0.02)
+    for node, part in zip("ab", [PART, None], strict=True):
+        tell(master, node, part)
+    ending.get(timeout=5)
+    assert master.results == []
+    (fault,) = master.faults
+    assert "IB-837" in fault
+    assert "before it counted" in fault
 
 
 def test_clients_of_a_shape_are_told_apart_from_its_first_step_on(master):
