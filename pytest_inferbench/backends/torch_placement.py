@@ -40,7 +40,7 @@ class Operator:
 
 
 def recorded(torch: Any, module: Any, call: Callable[[Any], object], device: str) -> dict[str, Any]:
-    """Call a module once, eagerly, and return where its operators ran; nothing if none was seen.
+    """Call a module once, eagerly, and return where its operators ran; nothing if some are unseen.
 
     Args:
         torch: The module.
@@ -54,9 +54,14 @@ def recorded(torch: Any, module: Any, call: Callable[[Any], object], device: str
     if isinstance(module, torch.jit.ScriptModule):
         module, as_written = _anew(torch, module, device), torch.jit.optimized_execution(False)
     recorder = _recorder(torch)
-    with as_written, recorder:
-        call(module)
-    return placed(recorder.seen, asked)
+    try:
+        with as_written, recorder:
+            call(module)
+    except NotImplementedError as error:  # said of them by a torch before `supports_...` below
+        if "HigherOrderOperator" not in str(error):
+            raise
+        return {}
+    return {} if recorder.is_blind else placed(recorder.seen, asked)
 
 
 def placed(operators: Sequence[Operator], asked: str) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def _anew(torch: Any, module: Any, device: str) -> Any:
 
 
 def _recorder(torch: Any) -> Any:
-    """Return a mode of torch under which every operator is noted in `seen`."""
+    """Return a mode of torch that notes every operator in `seen`, or that it `is_blind`."""
     from torch.utils import _pytree as pytree
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -98,14 +103,20 @@ def _recorder(torch: Any) -> Any:
         return whole and tensor.dim() <= 1 and tensor.numel() <= _SMALL
 
     class Recorder(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
+        supports_higher_order_operators = True
+
         def __init__(self) -> None:
             super().__init__()
             self.seen: list[Operator] = []
+            self.is_blind = False  # whether a part of the program ran unseen
 
         def __torch_dispatch__(
             self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             gave = func(*args, **(kwargs or {}))
+            if not isinstance(func, torch._ops.OpOverload):  # control flow, whose branches we miss
+                self.is_blind = True
+                return gave
             outputs, name = tensors(gave), func._schema.name
             from_nothing = not tensors((args, kwargs or {}))
             self.seen.append(

@@ -122,6 +122,18 @@ def test_without_inputs_nothing_is_run_and_nothing_claimed(opened):
     assert facts["placement"] == {"cpu": 1}  # the layer, by its weights
 
 
+def test_what_branches_is_not_seen_whole_and_proves_nothing(tmp_path):
+    class Branches(torch.nn.Module):
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos(), (x,))
+
+    artifact, x = saved(tmp_path / "m.pt", Branches(), "exported"), torch.ones(2, 4)
+    given = []
+    module = torch.export.load(artifact).module()
+    assert recorded(torch, module, lambda run: given.append(run(x)), "cpu") == {}
+    torch.testing.assert_close(given[0], x.sin())  # it ran all the same
+
+
 @pytest.mark.slow
 def test_a_compiled_module_does_not_tell(opened):
     assert "fallback" not in opened(Stays(), "exported", compile=True).placement(GIVEN)
