@@ -29,6 +29,7 @@ from load.served import MODEL, served
 from pytest_inferbench.load.plan import LoadPlan
 from pytest_inferbench.load.running import run_load
 from pytest_inferbench.load.target import target_of
+from pytest_inferbench.load.wire import RequestError
 
 RESULTS = Path(__file__).parent / "results/open-loop.jsonl"
 CLIENTS = 32
@@ -53,12 +54,17 @@ def loadgens(url: str, rate: float, seconds: float, folder: Path) -> dict[str, f
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     target = target_of(LoadPlan(url, MODEL, clients=CLIENTS, batch=BATCH), CLIENTS)
 
+    failures: list[str] = []
+
     def work(number: int) -> None:
         client = target.client(number)
         empty = array.array("B", b"\x00" * 8)
         place, size = empty.buffer_info()
         while (sample := waiting.get()) is not None:
-            client.exchange(0)
+            try:
+                client.exchange(0)
+            except RequestError as error:  # loadgen waits for whatever it asked, for ever
+                failures.append(str(error))
             loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(sample.id, place, size)])
         client.close()
 
@@ -91,6 +97,8 @@ def loadgens(url: str, rate: float, seconds: float, folder: Path) -> dict[str, f
     for thread in threads:
         thread.join()
     target.close()
+    if failures:
+        raise RuntimeError(f"{len(failures)} requests failed: {failures[0]}")
     return _summary((folder / "mlperf_log_summary.txt").read_text())
 
 

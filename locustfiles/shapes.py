@@ -15,7 +15,7 @@ from typing import Any
 from locust import LoadTestShape, events
 
 from pytest_inferbench.load.options import seconds_of
-from pytest_inferbench.load.shapes import SHAPES, Step, steps_of
+from pytest_inferbench.load.shapes import SHAPES, Step, levels_of, most_clients, steps_of
 
 PATIENCE_S = 60.0
 
@@ -49,6 +49,7 @@ class Shape(LoadTestShape):
         if self._left is None:
             self._left = self._steps(options)
             self._most = max(step.clients for step in self._left)
+            driver.steps = len(self._left)
         elif self._now is not None and not self._over(driver):
             return self._clients(options)
         return self._next(driver, options)
@@ -61,6 +62,7 @@ class Shape(LoadTestShape):
             return None
         self._now = self._left.pop(0)
         self._since_s = time.monotonic()
+        driver.step_s = self._now.seconds
         same = before is not None and (options.rate or before.clients == self._now.clients)
         if options.rate:
             driver.rate_share = self._now.clients / self._most
@@ -81,8 +83,7 @@ class Shape(LoadTestShape):
         return not driver.measured_s and waited_s > self._now.seconds + PATIENCE_S
 
     def _steps(self, options: Any) -> list[Step]:
-        levels = [int(level) for level in options.levels.split(",") if level]
         sweep = options.load_shape == "sweep"
         seconds = seconds_of(options.step if sweep else options.shape_time, "the shape's time")
-        most = max(levels or [options.num_users or 16])
-        return steps_of(options.load_shape, most, seconds, levels)
+        most = most_clients(options.levels, options.num_users)
+        return steps_of(options.load_shape, most, seconds, levels_of(options.levels))

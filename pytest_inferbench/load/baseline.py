@@ -91,7 +91,7 @@ def judged(
                 budget,
                 _runs(runs, name),
                 stored,
-                hardware="cpu",  # of the server's nothing is known: the widest spread
+                hardware="cpu",  # the server may be on another than ours: the widest spread
                 comparisons=comparisons,
                 same_speed=math.inf,
             )
@@ -99,14 +99,24 @@ def judged(
     return said
 
 
-def read(path: Path) -> list[list[LoadResult]]:
-    """Return the recorded sessions; none where there is no file.
+def read(path: Path, *, new: bool) -> list[list[LoadResult]]:
+    """Return the recorded sessions.
+
+    Args:
+        path: Their file.
+        new: There may be none yet.
 
     Raises:
-        InferbenchError: The file cannot be trusted (IB-842).
+        InferbenchError: The file is missing, or cannot be trusted (IB-842).
     """
     if not path.exists():
-        return []
+        if new:
+            return []
+        raise InferbenchError(
+            "IB-842",
+            f"there is no baseline of load at {path}",
+            "Is the path right? --record makes a new one.",
+        )
     try:
         written: Any = json.loads(path.read_text(encoding="utf-8"))
         if written["format"] != FORMAT:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load import locust_stats, options, verdict
 from pytest_inferbench.load.result import LoadResult, of_json
-from pytest_inferbench.load.session import DRAIN_S, Session
+from pytest_inferbench.load.session import Session, patience_s
+from pytest_inferbench.load.shapes import most_clients
 from pytest_inferbench.load.stretches import Parts, Stretch, shares
 from pytest_inferbench.load.wire import RequestError
 
@@ -26,7 +27,8 @@ _BEGIN, _COUNTS, _END, _PART, _FAULT = (
     f"inferbench-{word}" for word in ("begin", "counts", "end", "part", "fault")
 )
 _FOLD_S = 1.0
-_PATIENCE_S = DRAIN_S + 5.0
+_PATIENCE_S = 5.0
+"""How long parts may be on their way."""
 
 
 class Driver:
@@ -38,11 +40,16 @@ class Driver:
         self.faults: list[str] = []
         self.rate_share = 1.0
         """The part of the planned rate that is due in the stretches to come."""
+        self.steps = 0
+        """How many stretches a shape has; none where there is no shape."""
+        self.step_s = 0.0
+        """How long a shape has the stretches to come measured."""
         self._session: Session | None = None
         self._lock: Any = None
         self._stretch: Stretch | None = None
         self._parts = Parts()
-        self._judged = False
+        self._ending: Any = None
+        self._failed = self._judged = False
         events.init_command_line_parser.add_listener(
             lambda parser, **_: options.add_options(parser, service)
         )
@@ -74,7 +81,7 @@ class Driver:
             if self._session is None:
                 if self.faults:
                     raise StopUser
-                clients = self.environment.runner.target_user_count or 1
+                clients = self._most_clients
                 tell = partial(locust_stats.tell, self.environment.stats, self.kind, self.name)
                 self._session = Session(self.plan, clients, tell, self._tell_failure)
             return self._session
@@ -103,11 +110,11 @@ class Driver:
         rate = None if plan.rate_per_s is None else plan.rate_per_s * self.rate_share
         runner = self.environment.runner
         if not self._conducts:
-            self._stretch = Stretch(clients, 1)
+            self._stretch = Stretch(clients, 1, self._due_s)
             self._begin_here({"clients": clients, "rate_per_s": rate})
         else:
             users = {node.id: node.user_count for node in runner.clients.all if node.user_count}
-            self._stretch = Stretch(clients, len(users))
+            self._stretch = Stretch(clients, len(users), self._due_s)
             self._parts.expect(users)
             for number, (node, share) in enumerate(shares(users).items()):
                 told = {
@@ -119,31 +126,65 @@ class Driver:
                 runner.send_message(_BEGIN, told, client_id=node)
 
     def end(self) -> None:
-        """End the stretch in every process, and keep what came of it."""
-        import gevent
+        """End the stretch in every process, and keep what came of it.
 
-        stretch, self._stretch = self._stretch, None
-        if stretch is None:
-            return
-        runner = self.environment.runner
-        if not self._conducts:
-            result = self._session.end() if self._session is not None else None
+        Who ends it too meanwhile waits for that: else the run would be judged without it.
+        """
+        with self._ending:
+            stretch, self._stretch = self._stretch, None
+            if stretch is None:
+                return
+            shortfall = stretch.shortfall
+            result, lost = self._ended_everywhere() if self._conducts else (self._ended_here(), 0)
+            if not stretch.counted:
+                if not self._failed:
+                    self.faults.append(verdict.nothing(shortfall))
+                return
             if result is not None:
                 self.results.append(result)
-            return
+            if lost:
+                self.faults.append(
+                    f"{lost} of {lost + (result.processes if result else 0)} processes did not "
+                    "tell what came of their load"
+                )
+            if shortfall and not self._failed:
+                self.faults.append(shortfall)
+
+    def _ended_here(self) -> LoadResult | None:
+        return self._session.end() if self._session is not None else None
+
+    def _ended_everywhere(self) -> tuple[LoadResult | None, int]:
+        import gevent
+
+        runner = self.environment.runner
         for node in self._parts.expected:
             runner.send_message(_END, None, client_id=node)
-        with gevent.Timeout(_PATIENCE_S, False):
+        with gevent.Timeout(_PATIENCE_S + patience_s(self.plan), False):
             while not self._parts.complete:
                 gevent.sleep(0.01)
-        result, lost = self._parts.taken()
-        if lost:
-            self.faults.append(
-                f"{lost} of {lost + (result.processes if result else 0)} processes did not tell "
-                "what came of their load"
-            )
-        if result is not None:
-            self.results.append(result)
+        return self._parts.taken()
+
+    @property
+    def _most_clients(self) -> int:
+        """How many clients this process will have at once; a shape begins with few of them."""
+        options, now = self.environment.parsed_options, self.environment.runner.target_user_count
+        if not hasattr(options, "load_shape"):
+            return now or 1
+        return max(now or 1, most_clients(options.levels, options.num_users))
+
+    @property
+    def _due_s(self) -> float:
+        if self.steps:
+            return self.step_s
+        return self.plan.seconds if self.environment.parsed_options.measure else 0.0
+
+    def _shortage(self) -> list[str]:
+        """Say what the run lacks that was to have several stretches."""
+        options = self.environment.parsed_options
+        due = self.steps or (options.runs if options.measure else 0)
+        if self.faults or not self.results or len(self.results) >= due:
+            return []
+        return [f"{len(self.results)} of {due} stretches were measured"]
 
     def fail(self, text: str) -> None:
         """Note that no load can be made, and end the run."""
@@ -155,6 +196,7 @@ class Driver:
         if text in self.faults:
             return
         self.faults.append(text)
+        self._failed = True
         if not self._is_worker:
             gevent.spawn(runner.quit)
 
@@ -166,7 +208,7 @@ class Driver:
         from locust.runners import MasterRunner, WorkerRunner
 
         self.environment: Any = environment
-        self._lock = RLock()
+        self._lock, self._ending = RLock(), RLock()
         self._conducts = isinstance(runner, MasterRunner)
         self._is_worker = isinstance(runner, WorkerRunner)
         environment.load_driver = self
@@ -194,7 +236,7 @@ class Driver:
             sys.exit(2)
 
     def _started(self) -> None:
-        self.results, self.faults = [], []
+        self.results, self.faults, self._failed = [], [], False
 
     def _begin_here(self, told: dict[str, Any]) -> None:
         from locust.exception import StopUser
@@ -241,11 +283,12 @@ class Driver:
             self.environment.runner.send_message(_PART, {"part": None})
 
     def _tell_part(self) -> bool:
-        result = self._session.end() if self._session is not None else None
-        if result is None:
-            return False
-        self.environment.runner.send_message(_PART, {"part": result.as_json()})
-        return True
+        with self._ending:  # Ctrl-C may come while answers are waited for
+            result = self._ended_here()
+            if result is None:
+                return False
+            self.environment.runner.send_message(_PART, {"part": result.as_json()})
+            return True
 
     def _on_part(self, msg: Any, **_: Any) -> None:
         part = msg.data["part"]
@@ -260,7 +303,8 @@ class Driver:
             self.end()
             if not self._judged:
                 self._judged = True
-                environment.process_exit_code = self.judge.conclude(self.results, self.faults)
+                faults = [*self.faults, *self._shortage()]
+                environment.process_exit_code = self.judge.conclude(self.results, faults)
         session, self._session = self._session, None
         if session is not None:
             session.close()

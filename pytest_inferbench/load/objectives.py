@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.load.result import LoadResult
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 _SERVERS = tuple(name for name in METRIC_OF if name.startswith("queue"))
 
 
-def objectives_of(options: Sequence[str], folder: Path) -> Objectives:
+class Wanted(NamedTuple):
+    """Objectives, and the names of those in the settings that only the server could tell."""
+
+    objectives: Objectives
+    beyond: Sequence[str] = ()
+
+
+def objectives_of(options: Sequence[str], folder: Path) -> Wanted:
     """Return the objectives: those of the options; where there are none, those of the settings.
 
     Args:
@@ -26,20 +33,29 @@ def objectives_of(options: Sequence[str], folder: Path) -> Objectives:
         folder: Where a settings file is looked for.
 
     Raises:
-        InferbenchError: They cannot be read (IB-838).
+        InferbenchError: They cannot be read, or cannot be judged from outside (IB-838).
     """
     if options:
         parts = [each.partition("=") for each in options]
-        return _parsed({name.strip(): _value(text) for name, _, text in parts}, "--objective")
+        asked = _parsed({name.strip(): _value(text) for name, _, text in parts}, "--objective")
+        hidden = [name for name in asked if name in _SERVERS]
+        if hidden:
+            raise InferbenchError(
+                "IB-838",
+                f"--objective: {', '.join(hidden)}: only the server knows how long requests wait",
+                "pytest -m serving judges [serving.objectives] with what the server tells.",
+            )
+        return Wanted(asked)
     file = find(folder)
     if file is None:
-        return Objectives()
+        return Wanted(Objectives())
     data = parse(file.read_bytes())
     ours: Any = data if file.name != "pyproject.toml" else tool_table(data)
     serving = ours.get("serving", {}) if isinstance(ours, dict) else {}
     written = serving.get("objectives", {}) if isinstance(serving, dict) else {}
     found = _parsed(written, f"{file}: serving.objectives")
-    return Objectives({name: each for name, each in found.items() if name not in _SERVERS})
+    seen = Objectives({name: each for name, each in found.items() if name not in _SERVERS})
+    return Wanted(seen, [name for name in found if name in _SERVERS])
 
 
 def missed(result: LoadResult, objectives: Mapping[str, Budget]) -> list[str]:

@@ -160,6 +160,8 @@ def of_json(written: Mapping[str, Any]) -> LoadResult:
 def together(parts: Sequence[LoadResult]) -> LoadResult:
     """Return what several processes did at the same time as one result.
 
+    They begin and end by their own clocks: its seconds are such that its rate is the sum of theirs.
+
     Raises:
         ValueError: There is none.
     """
@@ -168,12 +170,14 @@ def together(parts: Sequence[LoadResult]) -> LoadResult:
     failures: Counter[str] = Counter()
     for part in parts:
         failures.update(part.failures)
+    requests, per_s = sum(part.requests for part in parts), _summed_per_s(parts)
+    mean_s = sum(part.seconds for part in parts) / len(parts)
     rates = [part.rate_per_s for part in parts if part.rate_per_s is not None]
     return LoadResult(
         protocol=parts[0].protocol,
         clients=sum(part.clients for part in parts),
-        seconds=sum(part.seconds for part in parts) / len(parts),
-        requests=sum(part.requests for part in parts),
+        seconds=requests / per_s if per_s else mean_s,
+        requests=requests,
         failures=dict(failures),
         histogram=merged(part.histogram for part in parts),
         rate_per_s=sum(rates) if rates else None,
@@ -185,15 +189,28 @@ def together(parts: Sequence[LoadResult]) -> LoadResult:
     )
 
 
-def to_text(results: Sequence[LoadResult], faults: Sequence[str] = ()) -> str:
-    """Write results for a file, with what else was wrong."""
+def _summed_per_s(parts: Sequence[LoadResult]) -> float:
+    return sum(part.per_s for part in parts if part.requests and part.seconds)
+
+
+def to_text(
+    results: Sequence[LoadResult], faults: Sequence[str] = (), missed: Sequence[str] = ()
+) -> str:
+    """Write results for a file.
+
+    Args:
+        results: What was measured.
+        faults: Why it is not what was asked for.
+        missed: What else was wrong: in it, or held against what was wanted of it.
+    """
+    written = [each.as_json() for each in results]
     return json.dumps(
-        {"format": FORMAT, "faults": list(faults), "results": [each.as_json() for each in results]}
+        {"format": FORMAT, "faults": list(faults), "missed": list(missed), "results": written}
     )
 
 
 def from_text(text: str, where: str) -> tuple[list[LoadResult], list[str]]:
-    """Read results from a file's text, with what else was wrong.
+    """Read results from a file's text, and why they are not what was asked for.
 
     Raises:
         InferbenchError: They are none (IB-836).

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_inferbench.errors import InferbenchError
@@ -26,12 +27,15 @@ _START_S = 60.0
 """Beyond what is measured: Locust's start, requests made, answers waited for, the end."""
 
 _LINES = 30
+_MISSED = 1
+"""Locust's status where requests failed, among others: whoever asked reads that in the result."""
 
 
 def run_load(plan: LoadPlan, python: Path | str = sys.executable) -> LoadResult:
     """Make load in a subprocess and wait for it.
 
-    Failed requests are in the result: whether they matter is for others to say.
+    Failed requests are in the result: whether they matter is for others to say. Load of fewer
+    clients or less time than was planned is none.
 
     Args:
         plan: What is to be made.
@@ -54,7 +58,16 @@ def run_load(plan: LoadPlan, python: Path | str = sys.executable) -> LoadResult:
         if not written.exists():
             raise _failed(plan, f"Locust ended with status {status}", said)
         results, faults = from_text(written.read_text(encoding="utf-8"), "what Locust wrote")
-    if not results:
+    return _whole(plan, results, faults, status)
+
+
+def _whole(
+    plan: LoadPlan, results: Sequence[LoadResult], faults: Sequence[str], status: int
+) -> LoadResult:
+    """Return the result, where it is that of the whole plan."""
+    if status not in (0, _MISSED):
+        faults = [*faults, f"Locust ended with status {status} after it had told its results"]
+    if faults or not results:
         raise _failed(plan, "; ".join(faults) or "nothing was measured", "")
     return results[-1]
 
@@ -73,7 +86,8 @@ def _command(plan: LoadPlan, python: Path | str, written: Path) -> list[str]:
 
 
 def _limit_s(plan: LoadPlan) -> float:
-    return plan.warmup_s + plan.seconds + plan.request_timeout_s + _START_S
+    # A server may keep clients waiting for their first answers, and for their last ones.
+    return plan.warmup_s + plan.seconds + 2 * plan.request_timeout_s + _START_S
 
 
 def _run(command: list[str], log: Path, limit_s: float) -> int:
@@ -114,7 +128,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failed(plan: LoadPlan, why: str, said: str) -> InferbenchError:
-    return InferbenchError("IB-839", f"no load on {plan.url} was made: {why}{_tail(said)}")
+    return InferbenchError("IB-839", f"the load on {plan.url} was not made: {why}{_tail(said)}")
 
 
 def _tail(said: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
+import math
 import resource
 import time
 from collections import Counter
@@ -29,11 +31,23 @@ BURST = 32
 """Requests between two looks at whether a user is to stop."""
 
 DRAIN_S = 5.0
+"""How long is waited for answers at the end; at least, see `patience_s`."""
+
 READY_S = 10.0
-"""How long is waited for users to be connected, before a stretch begins without them."""
+"""How long is waited for users to be connected, before a stretch begins without them; at least."""
 
 _AFTER_LOSS_S = 0.05
 _REASONS = 50
+
+
+def patience_s(plan: LoadPlan, slowest_s: float = math.inf) -> float:
+    """Return how long answers may take at the end: twice the slowest so far, as slow models need.
+
+    Args:
+        plan: Says when a request has failed in any case.
+        slowest_s: The slowest answer; not known by those who have not measured.
+    """
+    return max(DRAIN_S, min(2 * slowest_s, plan.request_timeout_s))
 
 
 class Tally:
@@ -63,15 +77,15 @@ class Tally:
 class User:
     """One client, and which of its samples is next."""
 
-    def __init__(self, client: Client, left: Callable[[], None]) -> None:
+    def __init__(self, client: Client, number: int, left: Callable[[int], None]) -> None:
         self.client = client
         self.next = 0
-        self._left = left
+        self._number, self._left = number, left
 
     def close(self) -> None:
         """End its connection."""
         self.client.close()
-        self._left()
+        self._left(self._number)
 
 
 class Session:
@@ -79,7 +93,7 @@ class Session:
 
     Args:
         plan: What is planned for all processes.
-        clients: How many users this process may have.
+        clients: How many users this process may have at once.
         report: Called with the latencies (ns) and bytes of good answers now and then.
         report_failure: Called with the reason of each failure.
     """
@@ -100,8 +114,10 @@ class Session:
         self._target = target_of(plan, clients)
         self._report, self._report_failure = report, report_failure
         self._clients = clients
-        self._made = self._ready = 0
+        self._ready = 0
+        self._numbers: set[int] = set()
         self._tally = Tally()
+        self._warming = self._tally
         self._all: Tally | None = None
         self._turn = BoundedSemaphore(1)
         self._due = Event()
@@ -114,12 +130,13 @@ class Session:
 
     def user(self) -> User:
         """Return another user, who is connected."""
-        self._made += 1
-        client = self._target.client((self._made - 1) % self._clients)
+        number = next(each for each in itertools.count() if each not in self._numbers)
+        self._numbers.add(number)  # whoever left in a shape leaves its samples to the next one
+        client = self._target.client(number % self._clients)
         with contextlib.suppress(RequestError):  # it will be met again, and counted then
             client.exchange(0)
         self._ready += 1
-        return User(client, self._left)
+        return User(client, number, self._left)
 
     def work(self, user: User) -> None:
         """Let a user ask for a while: a burst of requests, or one of an open loop."""
@@ -153,10 +170,10 @@ class Session:
     def end(self) -> LoadResult | None:
         """End the stretch and return what came of it; None where it did not begin to count.
 
-        Requests of an open loop that are under way are waited for; what was due and could not be
-        sent has failed.
+        Requests that are under way are waited for a while; what was not answered by then has
+        failed, and so has what was due in an open loop and could not be sent.
         """
-        tally = self._all
+        tally, warming = self._all, self._warming
         self._all = None
         self._abort()
         if tally is None:
@@ -166,7 +183,8 @@ class Session:
         self._due.clear()
         self._tally = Tally()
         if self._pacer is not None:
-            self._drain(tally, ended_ns)
+            self._miss(tally, ended_ns)
+        self._drain(tally, warming)
         self._fold(tally)
         gc.enable()
         clients, rate_per_s = self._share
@@ -201,6 +219,10 @@ class Session:
         clock, number, last = time.monotonic_ns, user.next, len(user.client.sizes)
         for _ in range(BURST):
             number = number + 1 if number + 1 < last else 0
+            # What is asked in a stretch is a part of it, whenever the answer comes: a server that
+            # stalls at the end is told to be as slow as it was.
+            tally = self._tally
+            tally.open += 1
             started = clock()
             try:
                 reply = exchange(number)
@@ -208,9 +230,10 @@ class Session:
                 if verify:
                     check(number, reply)
             except RequestError as error:
-                self._failed(self._tally, error)
+                self._failed(tally, error)
                 continue
-            tally = self._tally
+            finally:
+                tally.open -= 1
             tally.latencies_ns.append(ended - started)
             tally.sent += sizes[number]
             tally.received += len(reply.head) + len(reply.body)
@@ -259,9 +282,11 @@ class Session:
 
     def _start(self, counts: Callable[[], None], number: int, phase: float) -> None:
         clients, rate_per_s = self._share
-        give_up_s = time.monotonic() + READY_S
+        # Where a server is slow and there are many, the last one's first answer takes its time.
+        give_up_s = time.monotonic() + max(READY_S, self.plan.request_timeout_s)
         while self._ready < clients and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
+        missing = clients - self._ready
         self._epoch_ns = time.monotonic_ns()
         if rate_per_s is not None:
             plan = self.plan
@@ -269,18 +294,22 @@ class Session:
             self._due.set()
         self._gevent.sleep(self.plan.warmup_s)
         self._starting = None
-        self._count()
+        self._count(missing)
         counts()
 
-    def _left(self) -> None:
+    def _left(self, number: int) -> None:
         self._ready -= 1
+        self._numbers.discard(number)
 
-    def _count(self) -> None:
+    def _count(self, missing: int) -> None:
         gc.collect()
         gc.freeze()
         gc.disable()
         self._fold(self._tally)
+        self._warming = self._tally
         self._tally = self._all = Tally()
+        if missing > 0:
+            self._tally.failures["not connected when load began"] += missing
         self._begun = (time.monotonic_ns(), _cpu_s())
 
     def _abort(self) -> None:
@@ -288,7 +317,8 @@ class Session:
             self._starting.kill()
             self._starting = None
 
-    def _drain(self, tally: Tally, ended_ns: int) -> None:
+    def _miss(self, tally: Tally, ended_ns: int) -> None:
+        """Count what was due before the end, and was not sent."""
         unsent = 0
         for at_s in self._schedule:
             if self._epoch_ns + at_s * 1e9 > ended_ns:
@@ -296,11 +326,16 @@ class Session:
             unsent += 1
         if unsent:
             tally.failures["not sent: every client was waiting"] += unsent
-        give_up_s = time.monotonic() + DRAIN_S
-        while tally.open and time.monotonic() < give_up_s:
+
+    def _drain(self, tally: Tally, warming: Tally) -> None:
+        """Wait for answers; a request of the warm-up that has none yet is no better than others."""
+        self._fold(tally)
+        slowest_s = max(each.histogram.most_ms for each in (tally, warming)) / 1e3
+        give_up_s = time.monotonic() + patience_s(self.plan, slowest_s)
+        while (unanswered := tally.open + warming.open) and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
-        if tally.open:
-            tally.failures["not answered before the end"] += tally.open
+        if unanswered:
+            tally.failures["not answered before the end"] += unanswered
 
     def _fold(self, tally: Tally) -> None:
         latencies, received = tally.fold()

@@ -10,6 +10,10 @@ Shape = Literal["sweep", "ramp", "spike", "soak"]
 SHAPES: tuple[Shape, ...] = ("sweep", "ramp", "spike", "soak")
 
 
+FEW = 16
+"""How many clients a shape has where nobody says."""
+
+
 class Step(NamedTuple):
     """A stretch with the same load throughout."""
 
@@ -20,6 +24,21 @@ class Step(NamedTuple):
 def doubling(most: int) -> list[int]:
     """Return 1, 2, 4, ... and at last the most."""
     return [*(1 << power for power in range(math.ceil(math.log2(most)))), most]
+
+
+def most_clients(levels: str, asked: int | None) -> int:
+    """Return the largest number of clients of a shape, as its options have it.
+
+    Args:
+        levels: The levels of a sweep, such as `1,2,4`; or nothing.
+        asked: The number of users.
+    """
+    return max(levels_of(levels) or [asked or FEW])
+
+
+def levels_of(text: str) -> list[int]:
+    """Read levels such as `1,2,4`."""
+    return [int(level) for level in text.split(",") if level]
 
 
 def steps_of(shape: Shape, most: int, seconds: float, levels: Sequence[int] = ()) -> list[Step]:

@@ -1,6 +1,7 @@
 """System shared memory for tensors: takes a size, gives a region with a key that a server can open.
 
-A region is unlinked when it is closed, and at the process's end by the standard library's tracker.
+A region's name is to be ended as soon as the server has opened it, so that nothing is left whoever
+dies; before that, only the standard library's tracker cleans up, which dies with its process group.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Region:
                 f"{size} bytes of shared memory cannot be had: {error}",
                 "In a container, give it more with --shm-size.",
             ) from None
+        self._named = True
         self.name = name
         self.key = f"/{name}"
         self.size = size
@@ -45,11 +47,17 @@ class Region:
         """Return bytes of it."""
         return bytes(self._view()[offset : offset + size])
 
+    def unlink(self) -> None:
+        """End its name; who has it open keeps it."""
+        if self._named:
+            self._named = False
+            with contextlib.suppress(FileNotFoundError):
+                self._memory.unlink()
+
     def close(self) -> None:
         """End it; what the server has open stays until it is told otherwise."""
         self._memory.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._memory.unlink()
+        self.unlink()
 
     def _view(self) -> memoryview:
         view = self._memory.buf

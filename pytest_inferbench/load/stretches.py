@@ -18,17 +18,35 @@ class Stretch:
     Args:
         clients: How many ask in it.
         processes: How many processes do.
+        due_s: How long it is to be measured, where that is known.
     """
 
-    def __init__(self, clients: int, processes: int) -> None:
+    def __init__(self, clients: int, processes: int, due_s: float = 0.0) -> None:
         self.clients = clients
         self._waiting = processes
+        self._due_s = due_s
         self._counts_s = math.inf
+
+    @property
+    def counted(self) -> bool:
+        """Whether it has counted in every process."""
+        return self._counts_s < math.inf
 
     @property
     def measured_s(self) -> float:
         """How long it has counted in every process."""
         return max(0.0, time.monotonic() - self._counts_s)
+
+    @property
+    def shortfall(self) -> str:
+        """What it lacks if it ends now; nothing if all is well."""
+        what = f"a stretch of {self.clients} clients ended"
+        if not self.counted:
+            return f"{what} before it counted"
+        measured_s = self.measured_s
+        if measured_s < self._due_s:
+            return f"{what} after {measured_s:.1f} of {self._due_s:g} s"
+        return ""
 
     def counts(self) -> bool:
         """Note that it counts in one more process, and return whether it does in all of them."""
@@ -63,7 +81,7 @@ class Parts:
     def taken(self) -> tuple[LoadResult | None, int]:
         """Return all parts as one result, None where there is none, and how many are missing."""
         parts = [part for part in self._told.values() if part is not None]
-        missing = len(self.expected - self._told.keys())
+        missing = len(self.expected) - len(parts)
         self.expect(())
         return (together(parts) if parts else None), missing
 

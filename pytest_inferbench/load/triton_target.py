@@ -225,6 +225,7 @@ class TritonTarget:
         region = Region(total)
         self._regions.append(region)
         link.register(Place(region.name, 0, region.size), region.key)
+        region.unlink()
         places: list[dict[str, Place]] = []
         offset = 0
         for each in sizes:

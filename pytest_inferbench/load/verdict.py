@@ -24,29 +24,24 @@ class Judge:
     """
 
     def __init__(self, options: Namespace, folder: Path) -> None:
-        self._objectives = objectives_of(options.objective, folder)
+        self._objectives, self._beyond = objectives_of(options.objective, folder)
         self._write_to = Path(options.load_json) if options.load_json else None
         self._baseline = Path(options.baseline) if options.baseline else None
         self._budgets = baseline.budgets_of(options.budget)
-        self._sessions = baseline.read(self._baseline) if self._baseline else []
         self._record = bool(options.record)
+        self._sessions = baseline.read(self._baseline, new=self._record) if self._baseline else []
+        self._undecided = 0
         if self._record and self._baseline is None:
             raise InferbenchError("IB-841", "--record, and no --baseline to record into")
 
     def conclude(self, results: Sequence[LoadResult], faults: Sequence[str]) -> int:
         """Say what came of the load, and return 0 where all is well, 1 where it is not."""
-        wrong = list(faults)
-        if not results and not wrong:
-            wrong.append(
-                str(
-                    InferbenchError(
-                        "IB-837",
-                        "nothing was measured: the run ended before its warm-up did",
-                        "Give it more time with -t, or --measure 10s.",
-                    )
-                )
-            )
+        faults, wrong = list(faults), []
+        if not results and not faults:
+            faults.append(nothing("the run ended before its warm-up did"))
         for result in results:
+            if not result.requests and not result.failed:
+                faults.append(nothing(f"{result.clients} clients got no answer"))
             wrong += missed(result, self._objectives)
             if result.failed:
                 wrong.append(
@@ -54,19 +49,23 @@ class Judge:
                 )
         for line in lines_of(results) if results else ():
             _say(line)
-        wrong += self._against_baseline(results, fit=not wrong)
-        for line in wrong:
+        if self._beyond:
+            _say(f"not judged here: {', '.join(self._beyond)}, which only the server knows")
+        wrong += self._against_baseline(results, fit=not wrong and not faults)
+        for line in (*faults, *wrong):
             _say(f"FAILED {line}")
-        if not wrong:
+        if not wrong and not faults:
             met = f": {', '.join(self._objectives)} within the objectives" * bool(self._objectives)
-            _say(f"PASSED{met}")
+            some = f", {self._undecided} undecided" * bool(self._undecided)
+            _say(f"PASSED{some}{met}")
         if self._write_to is not None:
             try:
-                self._write_to.write_text(to_text(results, wrong), encoding="utf-8")
+                text = to_text(results, faults, wrong)
+                self._write_to.write_text(text, encoding="utf-8")
             except OSError as error:
                 wrong.append(f"{self._write_to} could not be written: {error}")
                 _say(f"FAILED {wrong[-1]}")
-        return 1 if wrong else 0
+        return 1 if wrong or faults else 0
 
     def _against_baseline(self, results: Sequence[LoadResult], *, fit: bool) -> list[str]:
         """Say how results stand against what was recorded; return what regressed."""
@@ -89,9 +88,19 @@ class Judge:
                 line += f" (budget {each.budget}) [{each.code}] {each.detail}"
                 if each.verdict is Verdict.REGRESSED:
                     regressed.append(line)
-                else:
-                    _say(line)
+                    continue
+                _say(line)
+                self._undecided += each.verdict in (Verdict.MISSING, Verdict.INCONCLUSIVE)
         return regressed
+
+
+def nothing(why: str) -> str:
+    """Say that nothing was measured, and why."""
+    return str(
+        InferbenchError(
+            "IB-837", f"nothing was measured: {why}", "Give it more time with -t, or --measure 10s."
+        )
+    )
 
 
 def _say(line: str) -> None:

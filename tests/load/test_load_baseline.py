@@ -58,14 +58,17 @@ def test_a_single_run_says_nothing():
 
 def test_sessions_come_back_from_a_file(tmp_path):
     path = tmp_path / "kept/load.json"
-    assert baseline.read(path) == []
+    assert baseline.read(path, new=True) == []
+    with pytest.raises(InferbenchError, match="no baseline of load at") as raised:
+        baseline.read(path, new=False)
+    assert raised.value.code == "IB-842"
     baseline.write(path, RECORDED)
-    assert baseline.read(path) == RECORDED
+    assert baseline.read(path, new=False) == RECORDED
     assert [each.name for each in path.parent.iterdir()] == ["load.json"]
     for wrong in ("", "[]", '{"format": 2}', '{"format": 1, "sessions": [[{}]]}'):
         path.write_text(wrong)
         with pytest.raises(InferbenchError) as raised:
-            baseline.read(path)
+            baseline.read(path, new=True)
         assert raised.value.code == "IB-842"
 
 

@@ -15,7 +15,7 @@ from pytest_inferbench.load.objectives import missed, objectives_of
 from pytest_inferbench.load.options import add_options, arguments_of, plan_of
 from pytest_inferbench.load.plan import LoadPlan
 from pytest_inferbench.load.result import LoadResult, from_text, to_text, together
-from pytest_inferbench.load.shapes import SHAPES, Step, doubling, steps_of
+from pytest_inferbench.load.shapes import SHAPES, Step, doubling, most_clients, steps_of
 from pytest_inferbench.load.table import lines_of
 
 
@@ -103,7 +103,10 @@ def test_parts_of_processes_are_added_up_before_anything_is_computed():
     assert both.failures == {"a": 3, "b": 1}
     assert both.p50_ms == pytest.approx(1, rel=1e-3)
     assert both.p99_ms == pytest.approx(100, rel=1e-3)  # the mean of both is 50.5
-    assert both.per_s == pytest.approx(100 / 2.1)
+    assert both.per_s == pytest.approx(98 / 2.0 + 2 / 2.2)  # each by its own clock
+    nothing = part(ms=(), seconds=3.0)
+    assert together([fast, nothing]).per_s == pytest.approx(fast.per_s)
+    assert together([nothing, part(ms=())]).seconds == pytest.approx(2.5)
     assert both.sent_bytes_each == 1
     assert from_text(to_text([both], ["x"]), "it") == ([both], ["x"])
 
@@ -116,17 +119,18 @@ def test_what_holds_no_results_is_said(text):
 
 
 def test_objectives_are_those_of_the_options_or_the_settings(tmp_path):
-    assert objectives_of([], tmp_path) == {}
+    assert objectives_of([], tmp_path).objectives == {}
     (tmp_path / "inferbench.toml").write_text(
         '[serving.objectives]\np95 = "2 ms"\nqueue_p95 = "1 ms"\n'
     )
     result = part()
-    (said,) = missed(result, objectives_of([], tmp_path))
+    (said,) = missed(result, objectives_of([], tmp_path).objectives)
+    assert objectives_of([], tmp_path).beyond == ["queue_p95"]
     assert "p95 is " in said
-    assert missed(result, objectives_of(["p95=1s", "per_s=1"], tmp_path)) == []
-    (slow,) = missed(result, objectives_of(["per_s=2/s"], tmp_path))
+    assert missed(result, objectives_of(["p95=1s", "per_s=1"], tmp_path).objectives) == []
+    (slow,) = missed(result, objectives_of(["per_s=2/s"], tmp_path).objectives)
     assert "per_s is 1.5 /s" in slow
-    for wrong in ("p42=1ms", "p95", "p95=+5%", "p95=1 furlong"):
+    for wrong in ("p42=1ms", "p95", "p95=+5%", "p95=1 furlong", "queue_p95=5ms"):
         with pytest.raises(InferbenchError) as raised:
             objectives_of([wrong], tmp_path)
         assert raised.value.code == "IB-838"
@@ -134,7 +138,7 @@ def test_objectives_are_those_of_the_options_or_the_settings(tmp_path):
 
 def test_a_result_without_answers_meets_no_objective():
     nothing = part(ms=(), failures={"timeout": 3})
-    objectives = objectives_of(["p95=1s", "per_s=1", "failures=0"], Path("/"))
+    objectives = objectives_of(["p95=1s", "per_s=1", "failures=0"], Path("/")).objectives
     assert len(missed(nothing, objectives)) == 3
     assert any("3 x timeout" in line for line in lines_of([nothing]))
 
@@ -154,3 +158,9 @@ def test_a_sweep_doubles_or_does_what_it_is_told():
     assert steps_of("sweep", 12, 3, [1, 5]) == [Step(1, 3), Step(5, 3)]
     with pytest.raises(ValueError, match="sweep, ramp"):
         steps_of("wave", 4, 1)
+
+
+def test_the_most_clients_of_a_shape_are_those_of_its_largest_step():
+    assert most_clients("1,8,2", 3) == 8
+    assert most_clients("", 3) == 3
+    assert most_clients("", None) == 16

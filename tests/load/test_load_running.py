@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("locust") is None, reason="load is made with Locust"),
 ]
 
+SHARED = Path("/dev/shm")
 QUICK = {"model": "rows", "seconds": 0.6, "warmup_s": 0.2}
 
 
@@ -113,32 +114,53 @@ def alive(group):
     return True
 
 
-def test_nothing_outlives_a_parent_that_was_killed(grpc):
-    program = f"""
-        import sys
-        from pytest_inferbench.load import running
-        from pytest_inferbench.load.plan import LoadPlan
-        popen = running.subprocess.Popen
-        def told(*args, **kwargs):
-            process = popen(*args, **kwargs)
-            print(process.pid, flush=True)
-            return process
-        running.subprocess.Popen = told
-        running.run_load(LoadPlan({grpc!r}, "rows", clients=4, processes=2, seconds=60))
-    """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
-    )
-    group = int(parent.stdout.readline())
-    time.sleep(1.0)
-    assert alive(group)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    give_up_s = time.monotonic() + 10
-    while alive(group) and time.monotonic() < give_up_s:
-        time.sleep(0.05)
-    assert not alive(group)
+@pytest.fixture
+def killed():
+    """Return how to kill whoever asked for load: the group of processes that makes it, ended."""
+
+    def run(plan):
+        program = f"""
+            import sys
+            from pytest_inferbench.load import running
+            from pytest_inferbench.load.plan import LoadPlan
+            popen = running.subprocess.Popen
+            def told(*args, **kwargs):
+                process = popen(*args, **kwargs)
+                print(process.pid, flush=True)
+                return process
+            running.subprocess.Popen = told
+            running.run_load({plan!r})
+        """
+        parent = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+        )
+        group = int(parent.stdout.readline())
+        time.sleep(3.0)
+        assert alive(group)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        parent.stdout.close()
+        give_up_s = time.monotonic() + 10
+        while alive(group) and time.monotonic() < give_up_s:
+            time.sleep(0.05)
+        assert not alive(group)
+
+    return run
+
+
+def test_nothing_outlives_a_parent_that_was_killed(grpc, killed):
+    killed(LoadPlan(grpc, "rows", clients=4, processes=2, seconds=60))
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_no_shared_memory_does_either(triton, grpc, killed, scheme):
+    before = set(SHARED.glob("inferbench-*"))
+    url = grpc if scheme == "grpc" else triton["http"]
+    killed(LoadPlan(url, "rows", clients=4, shared_memory=True, seconds=60))
+    assert set(SHARED.glob("inferbench-*")) <= before
+    # The server forgets nothing by itself, and takes more.
+    plan = LoadPlan(url, clients=4, shared_memory=True, verify=True, **QUICK)
+    assert run_load(plan).failures == {}
 
 
 def locust(*arguments, folder):

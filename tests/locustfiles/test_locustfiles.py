@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -153,3 +155,36 @@ def test_a_run_that_ends_before_it_counts_is_no_pass(service, tmp_path):
     )
     assert (status, results) == (1, [])
     assert "IB-837" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [(("--runs", 9, "--measure", "1s", "-t", "4s"), "ended"), (("--measure", "9s"), "of 9 s")],
+    ids=["runs", "measure"],
+)
+def test_less_than_was_asked_for_is_no_pass(service, tmp_path, arguments, why):
+    status, results, said = locust(
+        tmp_path,
+        *("--host", f"{service}/infer", "--encoding", "raw", "--warmup", "200ms"),
+        *("--input-shape", "images=1,3,192,192", "-t", "3s", *arguments),
+    )
+    assert status == 1, said
+    assert results
+    assert why in said
+    assert "PASSED" not in said
+
+
+def test_nor_is_a_sweep_that_was_interrupted(service, tmp_path):
+    start = command(
+        *("--host", f"{service}/infer", "--encoding", "raw", "--warmup", "200ms"),
+        *("--input-shape", "images=1,3,192,192", "--load-shape", "sweep"),
+        *("--levels", "1,2,3", "--step", "4s"),
+        files=("http_service.py", "shapes.py"),
+    )
+    with subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[0]
+    assert process.returncode == 1, said
+    assert "FAILED" in said
+    assert "PASSED" not in said
