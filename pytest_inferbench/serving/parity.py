@@ -8,6 +8,8 @@ at once, each with data of its own, must each get the answer to their own.
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -27,10 +29,16 @@ if TYPE_CHECKING:
     from pytest_inferbench.accuracy.similarity import Similarity as Comparison
     from pytest_inferbench.bisect import Located
     from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.load.result import LoadResult
     from pytest_inferbench.tasks.base import Sample
 
 CLIENTS = 16
-_SECONDS = 1.0
+ANSWERS_EACH = 2
+"""Checked answers that a client must have had, on average, before nothing wrong means right."""
+
+_LEAST_S = 1.0
+_SLOWER = 1.5
+"""How many times as long as alone, client by client, answers to many may take."""
 _THIS_HOST = ("127.0.0.1", "localhost", "::1")
 
 
@@ -78,12 +86,45 @@ class Parity:
             if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
                 raise NotAsked("its outputs are of another shape for each sample")
             expected = loaded.save("expected", wanted)
-            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], _SECONDS)
-        asked = result.requests + result.failed
-        return [
-            f"{count} of {asked} answers to {clients} clients: {reason}"
-            for reason, count in result.failures.items()
-        ]
+            stretch_s = seconds_for(self._alone_s(loaded.sent[0]), clients)
+            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], stretch_s)
+        return faults_of(result)
+
+    def _alone_s(self, index: int) -> float:
+        """Return how long an answer takes while nobody else asks; the first may take longer."""
+        sample, waits_s = self._run.inputs[index], []
+        for _ in range(2):
+            started_s = time.monotonic()
+            self._run.infer(sample)
+            waits_s.append(time.monotonic() - started_s)
+        return min(waits_s)
+
+
+def seconds_for(alone_s: float, clients: int) -> float:
+    """Return how long many clients must ask so that each has enough answers.
+
+    They may have to wait for each other, and the last answer of the stretch is not counted.
+
+    Args:
+        alone_s: How long one answer takes while nobody else asks.
+        clients: How many ask at once.
+    """
+    return max(_LEAST_S, math.ceil((ANSWERS_EACH + 1) * clients * alone_s * _SLOWER))
+
+
+def faults_of(result: LoadResult) -> list[str]:
+    """Return which checked answers were not those due; too few of them are a fault too."""
+    asked = result.requests + result.failed
+    faults = [
+        f"{count} of {asked} answers to {result.clients} clients: {reason}"
+        for reason, count in result.failures.items()
+    ]
+    if not faults and asked < ANSWERS_EACH * result.clients:
+        faults.append(
+            f"{asked} answers to {result.clients} clients in {result.seconds:.1f} s, and"
+            f" {ANSWERS_EACH} for each are needed to tell whether they get their own"
+        )
+    return faults
 
 
 class ParityOver(Similarity):

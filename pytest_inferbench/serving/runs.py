@@ -146,11 +146,11 @@ class Loaded:
         """
         from pytest_inferbench.load.running import run_load
 
-        return run_load(
-            self.plan.replace(
-                verify=True, expected=expected, tolerance=tolerance, seconds=seconds, warmup_s=0.0
-            )
+        plan = self.plan.replace(
+            verify=True, expected=expected, tolerance=tolerance, seconds=seconds, warmup_s=0.0
         )
+        # whoever has to wait for all the others of a slow model was not forgotten
+        return run_load(plan.replace(request_timeout_s=max(plan.request_timeout_s, seconds)))
 
     def burst(self, seconds: float, warmup_s: float = 0.0) -> Burst:
         """Make load for a while.
