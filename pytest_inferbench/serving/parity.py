@@ -20,7 +20,8 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Similarity
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
 from pytest_inferbench.partners import NoPartnerError, local_of
-from pytest_inferbench.serving.runs import Loaded, shapes_of
+from pytest_inferbench.serving.runs import Loaded, alike, shapes_of
+from pytest_inferbench.serving.unlike import ALIKE, told_apart
 from pytest_inferbench.settings.budgets import Budget
 
 if TYPE_CHECKING:
@@ -76,19 +77,28 @@ class Parity:
         """Return which answers of many clients at once are not those to their own data.
 
         Raises:
-            NotAsked: The local cell cannot run here, or there is too little data.
+            NotAsked: The model's data give no two answers that can be told apart.
         """
-        outputs = self.local_outputs
-        with Loaded(self._run, self._run.opened["ran"], clients, 2 * clients) as loaded:
-            wanted = [outputs[index] for index in loaded.sent]
-            if len(wanted) < 2:
-                raise NotAsked("the model's data has one sample of a kind: all send the same")
-            if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
-                raise NotAsked("its outputs are of another shape for each sample")
+        tolerance = ROUNDING[self._run.cell.precision]
+        sent = self._told_apart(tolerance, 2 * clients)
+        with Loaded(self._run, self._run.opened["ran"], clients, sent) as loaded:
+            wanted = [self.local_outputs[index] for index in sent]
             expected = loaded.save("expected", wanted)
-            stretch_s = seconds_for(self._alone_s(loaded.sent[0]), clients)
-            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], stretch_s)
+            stretch_s = seconds_for(self._alone_s(sent[0]), clients)
+            result = loaded.answers(expected, tolerance, stretch_s)
         return faults_of(result)
+
+    def _told_apart(self, tolerance: float, most: int) -> list[int]:
+        """Return which samples have answers that are not those of others, at most so many."""
+        samples, outputs = alike(self._run.inputs), self.local_outputs
+        if len(samples) < 2:
+            raise NotAsked("the model's data has one sample of a kind: all send the same")
+        if any(shapes_of(outputs[i]) != shapes_of(outputs[samples[0]]) for i in samples):
+            raise NotAsked("its outputs are of another shape for each sample")
+        chosen = told_apart(((i, outputs[i]) for i in samples), tolerance, most)
+        if len(chosen) < 2:
+            raise NotAsked(ALIKE)
+        return chosen
 
     def _alone_s(self, index: int) -> float:
         """Return how long an answer takes while nobody else asks; the first may take longer."""

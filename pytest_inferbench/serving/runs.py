@@ -113,7 +113,11 @@ class Loaded:
     """
 
     def __init__(
-        self, run: CellRun, ran: Mapping[str, Any], clients: int, samples: int = MOST_SAMPLES
+        self,
+        run: CellRun,
+        ran: Mapping[str, Any],
+        clients: int,
+        sent: Sequence[int] | None = None,
     ) -> None:
         """Prepare the load.
 
@@ -121,10 +125,10 @@ class Loaded:
             run: The cell's run: its data are what clients send.
             ran: What the worker told when it opened the cell: where its server is.
             clients: How many ask at once.
-            samples: How many different requests they have between them, at most.
+            sent: Which of the model's samples they send, all of one shape; by default the first.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="inferbench-load-")
-        self.sent = alike(run.inputs, samples)
+        self.sent = alike(run.inputs, MOST_SAMPLES) if sent is None else sent
         inputs = self.save("inputs", [run.inputs[index] for index in self.sent])
         self.plan = plan_for(ran, clients, inputs).replace(samples=len(self.sent))
         self.observer = Observer(ran["addresses"], ran["model"])
@@ -253,7 +257,7 @@ def plan_for(ran: Mapping[str, Any], clients: int, inputs: Path) -> LoadPlan:
     )
 
 
-def alike(samples: Sequence[Sample], most: int) -> list[int]:
+def alike(samples: Sequence[Sample], most: int | None = None) -> list[int]:
     """Return which samples have the shapes of the first one, at most so many of them.
 
     Requests of a load are alike: those of another shape are left out.

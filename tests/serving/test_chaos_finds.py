@@ -26,7 +26,7 @@ SERVER = Path(__file__).with_name("lenient_server.py")
 def staging():
     started = []
 
-    def start(fault):
+    def start(fault, values=(1, 2, 4, 8)):
         process = subprocess.Popen(
             [sys.executable, str(SERVER), fault],
             stdin=subprocess.PIPE,
@@ -35,7 +35,7 @@ def staging():
         )
         started.append(process)
         port = int(process.stdout.readline())
-        inputs = [{"x": np.full((1, 4), number, np.float32)} for number in (1, 2, 4, 8)]
+        inputs = [{"x": np.full((1, 4), number, np.float32)} for number in values]
         return Staging(inputs, 1e-4, url=f"http://127.0.0.1:{port}")
 
     yield start
@@ -75,6 +75,13 @@ def test_an_answer_to_the_wrong_caller_is_found_and_whose_it_is(staging):
             assert traffic.wait_until(lambda: len(traffic.replies) > 60, 10)
         (fault,) = wrong_answers(traffic.replies)
     assert "it is the answer to request" in fault
+
+
+def test_nobody_is_asked_whose_swapped_answers_would_not_be_seen(staging):
+    with pytest.raises(NotAsked, match="alike"), staged(staging("swapped", (1, 1.00001))):
+        pass
+    with staged(staging("swapped", (1, 1.00001, 4))) as stage:
+        assert [example.inputs["x"][0, 0] for example in stage.examples] == [1, 4]
 
 
 @pytest.mark.slow
