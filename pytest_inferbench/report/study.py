@@ -162,6 +162,9 @@ def lines(study: Study) -> Iterator[str]:
         ]
         yield "  " + "  ".join(padded).rstrip()
     yield from picture(study)
+    for each in study.rows:
+        if each.told.get("strangers"):
+            yield f"  {each.cell.backend}: {each.told['strangers']}"
 
 
 def _cells(row: Row, study: Study) -> list[str]:

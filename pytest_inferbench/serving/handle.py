@@ -140,11 +140,9 @@ class Load(RunsHandle):
         self, budget: Budget, clients: int, runs: Sequence[LoadRun], stored: Sequence[Session]
     ) -> Judgement:
         at_clients = f"{budget.metric}@{clients}"
-        untold = next(
-            (run.untold[budget.metric] for run in runs if budget.metric in run.untold), ""
-        )
-        figures = [run for run in runs if run.has(budget.metric)]
-        if len(figures) < len(runs):
+        if not all(run.has(budget.metric) for run in runs):
+            told = (run.untold.get(budget.metric, "") for run in runs)
+            untold = next(filter(None, told), "")
             detail = f"the server does not tell it: {untold or 'no figure'}"
             judged = unjudged(budget, Verdict.INCONCLUSIVE, "IB-660", detail)
             return dataclasses.replace(judged, metric=at_clients)
@@ -152,11 +150,9 @@ class Load(RunsHandle):
         judged = self._judged(
             budget, values, _recorded_at(clients, budget.metric, stored, self._label)
         )
-        details = [judged.detail]
+        details = [judged.detail, _strangers(runs)]
         if judged.verdict is Verdict.REGRESSED:
             details.insert(0, self._explained(clients, runs, stored))
-        if untold:
-            details.append(untold)
         if judged.code == "IB-612" and self._set_aside:
             details.append(f"set aside: {self._set_aside}")
         judged = dataclasses.replace(
@@ -314,7 +310,12 @@ def _told(clients: int, runs: Sequence[LoadRun]) -> dict[str, Any]:
         "bytes_out": runs[-1].bytes_out,
         "bytes_in": runs[-1].bytes_in,
         "by_run": _by_run(runs),
+        "strangers": _strangers(runs),
     }
+
+
+def _strangers(runs: Sequence[LoadRun]) -> str:
+    return next(filter(None, (run.strangers for run in runs)), "")
 
 
 def _by_run(runs: Sequence[LoadRun]) -> dict[str, list[float]]:

@@ -68,6 +68,8 @@ def test_the_best_is_the_fastest_of_those_that_will_do(ledger):
     assert "met, the best" in text
     assert "+50.0%" in text
     assert "queue 20.250" in text
+    eight.rows[2].told["strangers"] = "others ask this server too"
+    assert list(lines(eight))[-1] == "  triton-slow: others ask this server too"
 
 
 def test_failed_requests_and_unknown_figures_speak_against_a_variant():
