@@ -87,15 +87,20 @@ def conclude_resilience(item: pytest.Item, cell: Cell, question: Callable[[], Se
                 "question": item.name.partition("[")[0],
                 "seen": dict(seen.figures),
                 "known": list(seen.known),
+                "deaths": list(seen.deaths),
                 "faults": list(seen.faults),
             },
         }
         item.user_properties += [
             (f"inferbench.resilience.{name}", value) for name, value in seen.figures.items()
         ]
+        deaths.extend(seen.deaths)
         return list(seen.faults)
 
+    deaths: list[str] = []
     conclude_question(item, cell, asked, "IB-881")
+    if deaths:
+        pytest.skip(f"[IB-883] {cell}: known to fail: {'; '.join(deaths)}")
 
 
 def plain(judgement: Judgement) -> dict[str, Any]:
