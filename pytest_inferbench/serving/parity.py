@@ -14,12 +14,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
 from pytest_inferbench.conformance.probes import ROUNDING
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Similarity
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.partners import NoPartnerError, local_of
+from pytest_inferbench.partners import NoPartnerError, NoSuchPartnerError, local_of
 from pytest_inferbench.serving.runs import Loaded, alike, shapes_of
 from pytest_inferbench.serving.unlike import ALIKE, told_apart
 from pytest_inferbench.settings.budgets import Budget
@@ -54,12 +54,15 @@ class Parity:
         """The same artifact without a server.
 
         Raises:
-            NotAsked: It cannot run here.
+            NotAsked: There is no such cell.
+            NotHere: It cannot run here.
         """
         try:
             return local_of(self._run).run
-        except NoPartnerError as error:
+        except NoSuchPartnerError as error:
             raise NotAsked(str(error)) from error
+        except NoPartnerError as error:
+            raise NotHere(str(error)) from error
 
     @cached_property
     def local_outputs(self) -> Sequence[Sample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 
 pytest.importorskip("hypothesis")
 
-from pytest_inferbench.conformance.contract import NotAsked
-from pytest_inferbench.serving.chaos import attack, crowd, slow
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
+from pytest_inferbench.serving.chaos import attack, crowd, slow, stage
 from pytest_inferbench.serving.chaos.overflow import queue_overflow
 from pytest_inferbench.serving.chaos.seen import wrong_answers
 from pytest_inferbench.serving.chaos.stage import Staging, staged
@@ -94,9 +95,21 @@ def test_a_server_with_one_thread_is_held_up_by_slow_clients(staging, monkeypatc
 
 def test_a_crowd_is_answered(staging, monkeypatch):
     monkeypatch.setattr(crowd, "CONNECTIONS", 100)
+    soft, hard = limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(crowd, "_SPARE", min(soft, hard - 101))  # more than it may have
     seen = crowd.crowd(staging("none"))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == limit
     assert seen.faults == ()
     assert seen.figures["status_200"] == 100
+
+
+def test_what_this_machine_is_too_weak_for_applies_all_the_same(staging, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 1000))
+    with pytest.raises(NotHere, match="1000 open files here, and 1300"):
+        crowd.crowd(staging("none"))
+    monkeypatch.setattr(stage, "_SLOWEST_S", 0.0)
+    with pytest.raises(NotHere, match="too long"), staged(staging("none")):
+        pass
 
 
 def test_somebody_elses_server_is_not_broken(staging):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.chaos.asking import (
     Asker,
@@ -148,8 +148,8 @@ class Stage:
         """Ask for every input while nothing else goes on; return the answers and the longest wait.
 
         Raises:
-            NotAsked: It takes so long that nothing could be told from a few seconds of load, or an
-                answer to the wrong caller could not be told from the right one.
+            NotHere: It takes so long that nothing could be told from a few seconds of load.
+            NotAsked: An answer to the wrong caller could not be told from the right one.
         """
         told = self.server.control.model_metadata(self.model)
         outputs = [each["name"] for each in told["outputs"]]
@@ -164,7 +164,7 @@ class Stage:
             connection.close()
         calm_s = max(waits_s[1:])
         if calm_s > _SLOWEST_S:
-            raise NotAsked(f"an answer takes {calm_s:.1f} s: too long to be asked under load")
+            raise NotHere(f"an answer takes {calm_s:.1f} s: too long to be asked under load")
         answers = ((number, each.outputs) for number, each in enumerate(examples))
         chosen = told_apart(answers, self._staging.tolerance, _EXAMPLES)
         if len(chosen) < 2:
