@@ -108,6 +108,7 @@ class _LiveServer(Live):
     def __init__(self, run: CellRun, fields: dict[str, Any], clients: int) -> None:
         super().__init__(run, fields)
         self._clients, self._shown = clients, list[Burst]()
+        self._loaded: Loaded | None = None
 
     def open(self) -> None:
         """Open the artifact, run it once, and prepare the load."""
@@ -120,11 +121,16 @@ class _LiveServer(Live):
     def burst(self, duration_s: float) -> None:
         """Put it under load for a short while."""
         warmup_s = self._run.gate.settings.serving.warmup_s
+        assert self._loaded is not None
         self._shown.append(self._loaded.burst(duration_s, warmup_s))
+
+    def close(self) -> None:
+        """Forget the load."""
+        if self._loaded is not None:
+            self._loaded.close()
 
     def shown(self) -> ShownUnderLoad:
         """Return what it showed."""
-        self._loaded.close()
         return ShownUnderLoad(self._shown, self._versions)
 
 

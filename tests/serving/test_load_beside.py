@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
 
 from pytest_inferbench.comparing import Round
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
 from pytest_inferbench.options import Options
-from pytest_inferbench.serving.beside import LoadBeside, LoadComparison, LoadSpeedup, ShownUnderLoad
+from pytest_inferbench.serving.beside import (
+    LoadBeside,
+    LoadComparison,
+    LoadSpeedup,
+    ShownUnderLoad,
+    _LiveServer,
+)
 from pytest_inferbench.serving.runs import Burst
 from pytest_inferbench.serving.split import PARTS
 from pytest_inferbench.settings.budgets import parse_budget, parse_budgets
@@ -146,6 +155,37 @@ def test_relative_budgets_are_judged_against_the_other_side(run, rounds):
     assert throughput.change.value == pytest.approx(10 / 13 - 1, abs=0.02)
     assert handle.figures()["against_load_throughput_per_s@8"] == pytest.approx(800, rel=0.02)
     assert handle.context()["compared with"] == "old.onnx"
+
+
+@pytest.mark.parametrize("ending", ["disturbed", "failed"])
+def test_the_load_of_a_round_that_does_not_count_is_closed_too(run, monkeypatch, ending):
+    closed = []
+
+    class Side(_LiveServer):
+        def launch(self, _):
+            self.starting = Future()
+            self.starting.set_result(contextlib.nullcontext())
+
+        def open(self):
+            self._loaded = SimpleNamespace(close=lambda: closed.append(self))
+
+        def guard(self, _):
+            if ending == "failed":
+                raise InferbenchError("IB-301", "it died")
+
+        def unguard(self):
+            self.disturbed = "a neighbour"
+
+        def burst(self, _):
+            pass
+
+    comparison = LoadComparison(run, run, "old", 8)
+    monkeypatch.setattr(comparison, "_side", lambda run, fields: Side(run, fields, 8))
+    expected = pytest.raises(InferbenchError) if ending == "failed" else contextlib.nullcontext()
+    with expected:
+        comparison._take([{}, {}])
+    assert len(closed) == 2
+    assert comparison.rounds == []
 
 
 def test_equal_servers_pass_and_undecided_ones_are_said(run, rounds):
