@@ -111,7 +111,8 @@ class Server:
             models: Which; by default all that were loaded when it was started.
 
         Raises:
-            InferbenchError: IB-803 the server itself ended; IB-808 it does not load them again.
+            InferbenchError: IB-803 the server itself ended; IB-808 it does not load them again;
+                IB-802 one is not ready in time.
         """
         if self.process is None:
             return False
@@ -124,7 +125,14 @@ class Server:
         deadline = time.monotonic() + READY_S
         for name in names:
             self.control.load(name)
-            while not self.control.is_model_ready(name) and time.monotonic() < deadline:
+            while not self.control.is_model_ready(name):
+                if time.monotonic() > deadline:
+                    raise InferbenchError(
+                        "IB-802",
+                        f"the Triton server (pid {self.pid}) did not have {name!r} ready again"
+                        f" within {READY_S:g} s after a process that ran it had died",
+                        f"Its log ends with what it said last.{self.process.log_end()}",
+                    )
                 time.sleep(_POLL_S)
         self._stubs = self.process.stubs()
         return True
