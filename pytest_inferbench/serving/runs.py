@@ -342,7 +342,7 @@ def _burst(
             "batch_mean": served.batch_mean,
             "executions": float(served.executions),
             "cache_hits": float(served.cache_hits),
-            "failures": float(sum(served.failures.values())),
+            "failures": float(served.failures),
             **seen.figures(),
         },
         client_cpu_ms=result.client_cpu_ms_each,
