@@ -81,11 +81,6 @@ class Server:
             return 0
         return len(self._stubs - self.process.stubs())
 
-    def note_models(self, models: Sequence[str]) -> None:
-        """Note what is loaded now, and the processes that run it, after loading by `control`."""
-        self._models = tuple(models)
-        self._stubs = self.process.stubs() if self.process else frozenset()
-
     def check(self) -> None:
         """Say so if the server, or what runs a model in it, has died.
 
