@@ -289,11 +289,12 @@ def _free_ports(asked: Sequence[int]) -> list[int]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 sock.bind((HOST, port))
-            except OSError as error:
+            except (OSError, OverflowError) as error:
+                why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
                 raise InferbenchError(
                     "IB-801",
                     f"port {port} of {HOST}, which the Triton server shall have, cannot be had:"
-                    f" {error.strerror}",
+                    f" {why}",
                     "Name another, or 0 for any that is free.",
                 ) from error
             found.append(int(sock.getsockname()[1]))

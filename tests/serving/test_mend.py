@@ -1,4 +1,4 @@
-"""Mending a server whose stub died: done, or said. What it is told is given here."""
+"""A server whose stub died is mended or said, and so is a port. What it is told is given here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import pytest
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving import server
 from pytest_inferbench.serving.server import Server
+
+
+def test_a_port_beyond_the_last_one_is_said():
+    with pytest.raises(InferbenchError, match="port 65536 .*: ports end at 65535") as caught:
+        server._free_ports([0, 65536])
+    assert caught.value.code == "IB-801"
 
 
 class Dying:
