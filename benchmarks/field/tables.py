@@ -68,7 +68,7 @@ def decided(
 
 
 def _failed_share(run: Mapping[str, Any]) -> float:
-    """Return which share of a run's requests failed; all, where it was not kept how many did not."""
+    """Return which share of the requests failed; all, where how many did not was not kept."""
     failed, good = float(run["failures"]), float(run.get("requests", 0))
     return failed / (failed + good) if failed else 0.0
 

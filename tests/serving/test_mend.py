@@ -12,7 +12,7 @@ from pytest_inferbench.serving.server import Server
 
 
 def test_a_port_beyond_the_last_one_is_said():
-    with pytest.raises(InferbenchError, match="port 65536 .*: ports end at 65535") as caught:
+    with pytest.raises(InferbenchError, match=r"port 65536 .*: ports end at 65535") as caught:
         server._free_ports([0, 65536])
     assert caught.value.code == "IB-801"
 
