@@ -140,8 +140,7 @@ class Bench:
         """
         import numpy as np
 
-        artifact = self._built(self._there(file))
-        opened = self._call("open", {**self._opening, "artifact": artifact})
+        opened = self._open(file)
         try:
             dtypes = {each["name"]: each["dtype"] for each in opened["outputs"]}
             found = []
@@ -156,6 +155,22 @@ class Bench:
         finally:
             self._close_graph()
         return Outputs(tuple(dtypes), found)
+
+    def placement(self, file: Path) -> dict[str, Any]:
+        """Build and open a graph likewise; return what its backend tells without running it.
+
+        Raises:
+            InferbenchError: It could not be built or opened, or its backend cannot tell.
+        """
+        self._open(file)
+        try:
+            return self._call("placement", {"runs": False})
+        finally:
+            self._close_graph()
+
+    def _open(self, file: Path) -> dict[str, Any]:
+        artifact = self._built(self._there(file))
+        return self._call("open", {**self._opening, "artifact": artifact})
 
     def _built(self, model: str) -> str:
         for step in self._steps:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from pytest_inferbench.bisection import SAMPLES, SLICE_MIB, Bisection, Divergenc
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
+    from pytest_inferbench.artifacts.outline import Outline
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.matrix import Cell
@@ -71,6 +73,7 @@ def of_cell(run: CellRun) -> Divergence:
     gate, cell, task = run.gate, run.cell, run.task
     expected, got = gate.reference_of(cell.model).outputs, run.outputs
     chosen = worst_samples(expected, got, SAMPLES)
+    fused = _fused(lambda: run.placement(runs=False))  # here, where nothing is laid open
     run.close()  # its memory is needed
     graph, steps = graph_of(gate, cell, task)
     if not graph.path.endswith(_GRAPHS):
@@ -108,7 +111,8 @@ def of_cell(run: CellRun) -> Divergence:
         )
         budget = gate.settings.budget(cell.model, "cosine", cell.precision, cell.hardware)
         cosine = 0.99 if budget is None else budget.limit
-        return bisection.run(lambda error: tolerance_for(cosine, error, _ROUNDING), _told(run))
+        found = bisection.run(lambda error: tolerance_for(cosine, error, _ROUNDING), _told(run))
+    return _with_fused(found, fused, outline)
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,9 @@ def of_files(gate: Gate, reference: Path, candidate: Path, question: Question) -
             list(samples),
             slice_mib=question.slice_mib,
         )
-        return bisection.run(lambda _: question.tolerance, lambda _: None)
+        found = bisection.run(lambda _: question.tolerance, lambda _: None)
+        fused = _fused(lambda: bench.placement(candidate))
+    return _with_fused(found, fused, outline)
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, list[int]]:
@@ -247,6 +253,26 @@ def _seen_error(expected: Sequence[Mapping[str, Any]], got: Sequence[Mapping[str
     from pytest_inferbench.bisection import outputs_error
 
     return outputs_error(expected, got) if expected else math.nan
+
+
+def _fused(placement: Callable[[], Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the layers that a backend fused, as far as it tells; nothing where it cannot."""
+    from pytest_inferbench.artifacts.fusion import is_told_of
+
+    fact: Any = ()
+    with suppress(InferbenchError):  # the layer is found without
+        fact = placement().get("fused")
+    return fact if is_told_of(fact) else ()
+
+
+def _with_fused(found: Divergence, fact: Sequence[Mapping[str, Any]], model: Outline) -> Divergence:
+    """Add what the layer that is named runs as one with."""
+    from pytest_inferbench.artifacts.fusion import fused_at, fused_layers
+
+    culprit = found.finding.culprit
+    if culprit is None or not fact:
+        return found
+    return replace(found, fused=fused_at(found.curve.points[culprit], fused_layers(fact, model)))
 
 
 def _told(run: CellRun) -> Callable[[str], None]:

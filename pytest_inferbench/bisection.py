@@ -38,6 +38,7 @@ from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.divergence import Curve, Effect, Finding
+    from pytest_inferbench.artifacts.fusion import Fused
     from pytest_inferbench.candidates import Candidate, OnnxCandidate
     from pytest_inferbench.tasks import Array, Sample
 
@@ -64,6 +65,8 @@ class Divergence:
         slices: How many slices there were.
         failures: Tensors that could not be looked at, with the reason.
         notes: What else should be known.
+        fused: What the backend runs the layer as one with when nothing is laid open; None where
+            it does not tell, or runs it by itself.
     """
 
     finding: Finding
@@ -73,6 +76,7 @@ class Divergence:
     slices: int
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    fused: Fused | None = None
 
 
 @dataclass

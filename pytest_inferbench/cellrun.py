@@ -130,12 +130,16 @@ class CellRun:
         faults: list[str] = reply.fields["faults"]
         return faults
 
-    def placement(self) -> dict[str, Any]:
-        """Return where the backend's nodes run and what they compute in, as far as it tells."""
-        worker = self._open()
+    def placement(self, *, runs: bool = True) -> dict[str, Any]:
+        """Return where the backend's nodes run, in what and as what, as far as it tells.
+
+        Args:
+            runs: Whether it may load the artifact again and run it to find out.
+        """
+        worker, sample = self._open(), self.inputs[0] if runs else {}
         with self._once(FATAL):
             reply = worker.call(
-                "placement", {}, self.inputs[0], on_wait=self.waiting("look where nodes run")
+                "placement", {"runs": runs}, sample, on_wait=self.waiting("look where nodes run")
             )
         return reply.fields
 

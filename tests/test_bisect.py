@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pytest_inferbench.backends.catalog import CATALOG
 from pytest_inferbench.bisect import Question, of_cell, of_files, parse_shapes
 from pytest_inferbench.cli import main
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
-from pytest_inferbench.report.divergence import lines
+from pytest_inferbench.report.divergence import as_fields, lines
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
 RNG = np.random.default_rng
@@ -131,6 +133,7 @@ def test_small_slices_find_the_same(compare, tmp_path):
     deep(tmp_path / "candidate.onnx", 12, scaled=7)
     found = compare(slice_mib=0.2)
     assert found.slices > 5
+    assert found.fused is None, "ONNX Runtime does not tell"
     assert named(found) == "/layer.7/Conv"
     assert all(reading.error is not None for reading in found.curve.readings)
     assert all(reading.own is not None for reading in found.curve.readings)
@@ -217,6 +220,58 @@ def overflowing(path):
         helper.make_node("Mul", ["s", "down"], ["y"], name="down"),
     ]
     return save(path, nodes, [("x", 1, [8, 16])], [("y", 1, [8, 16])], weights)
+
+
+SPOILER = '''
+"""OpenVINO, which loads one weight wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_inferbench.backends.openvino_native import OpenVino
+
+
+class Spoiler(OpenVino):
+    def _open(self, artifact, options, precision):
+        import onnx
+        from onnx import numpy_helper
+
+        model = onnx.load(artifact)
+        for weight in model.graph.initializer:
+            if weight.name == "w5":
+                scaled = numpy_helper.to_array(weight) * 1.1
+                weight.CopyFrom(numpy_helper.from_array(scaled.astype("float32"), "w5"))
+        path = Path(artifact).with_name(f"spoiled-{Path(artifact).name}")
+        onnx.save(model, path)
+        return super()._open(str(path), options, precision)
+'''
+
+
+def test_the_command_tells_what_the_layer_is_fused_with(compare, tmp_path):
+    pytest.importorskip("openvino")
+    deep(tmp_path / "net.onnx", 5)
+    deep(tmp_path / "candidate.onnx", 5, scaled=2)
+    found = compare(backend="openvino")
+    assert found.fused.nodes == ("/layer.2/Conv", "/layer.2/Relu")
+
+
+def test_what_the_layer_is_fused_with_is_told(gate, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    (tmp_path / "openvino_spoiler.py").write_text(SPOILER)
+    monkeypatch.syspath_prepend(tmp_path)
+    info = replace(CATALOG["openvino"], name="spoiler", adapter="openvino_spoiler:Spoiler")
+    deep(tmp_path / "net.onnx", 8)
+    made = gate("spoiler", registered=[("this test", info)])
+    run = made.run_of(made.cells[0])
+    found = of_cell(run)
+    assert named(found) == "/layer.5/Conv"
+    assert found.fused.nodes == ("/layer.5/Conv", "/layer.5/Relu")
+    assert lines(found)["first layer that diverges"].startswith("/layer.5/Conv (Conv), node 11")
+    said = lines(found)["runs as one"]
+    assert said.startswith("Convolution (")
+    assert said.endswith(") of /layer.5/Conv, /layer.5/Relu")
+    assert as_fields(found)["culprit"]["fused"]["nodes"] == ["/layer.5/Conv", "/layer.5/Relu"]
 
 
 def test_where_fp16_overflows_is_named(gate, tmp_path, monkeypatch):

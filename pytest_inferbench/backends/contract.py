@@ -1,8 +1,9 @@
 """What every backend is: takes an artifact and arrays, gives arrays; knows no runtime.
 
 The public methods own every check, so that an adapter is only `_open`, `_infer` and `_close` and
-stays under about 150 lines. A remote backend is one whose `_open` connects: the server's own times, where
-it reports them, belong in what `describe` returns, since only the caller's side can be timed here.
+stays under about 150 lines. A remote backend is one whose `_open` connects: the server's own times,
+where it reports them, belong in what `describe` returns, since only the caller's side can be timed
+here.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ CARRIERS: Mapping[str, str] = {
 DeviceTimer = Callable[[Callable[[], object]], float]
 """Runs what `prepare` returned, waits for the device, gives the milliseconds it took there."""
 
-PLACEMENT = ("placement", "fallback", "memcpy_nodes", "precisions", "emulated")
-"""The facts about where nodes ran and what they computed in; docs/architecture.md says more."""
+PLACEMENT = ("placement", "fallback", "memcpy_nodes", "precisions", "emulated", "fused")
+"""The facts about where nodes ran, and as what; docs/writing-a-backend.md says more."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Backend(ABC):
         return dict(self._describe())
 
     def placement(self, inputs: Mapping[str, Array] | None = None) -> dict[str, Any]:
-        """Return where nodes ran and what they computed in: those of `PLACEMENT` that are known.
+        """Return where nodes ran, in what and as what: those of `PLACEMENT` that are known.
 
         It may load the artifact a second time and run it, so it never belongs beside timing.
 

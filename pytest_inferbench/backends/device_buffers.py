@@ -134,10 +134,10 @@ def open_device(device_id: int = 0) -> Cuda:
     )
 
 
-def find_device() -> Device | None:
-    """Return the device, where there is one and something to reach it with."""
+def find_device(device_id: int = 0) -> Device | None:
+    """Return a device, where there is one and something to reach it with."""
     try:
-        cuda = open_device()
+        cuda = open_device(device_id)
         with cuda.active():
             return cuda.device()
     except InferbenchError:
@@ -145,12 +145,19 @@ def find_device() -> Device | None:
 
 
 def driver_version(cuda_version: int, file: Path = _DRIVER_FILE) -> str:
-    """Return the driver's version; CUDA's number for it where the kernel does not tell."""
+    """Return the driver's version; CUDA's number for it where the kernel does not tell.
+
+    Args:
+        cuda_version: CUDA's number, such as 13000; 0 where that is not known either.
+        file: What the kernel tells.
+    """
     try:
         found = re.search(r"\d+\.\d+(\.\d+)?", file.read_text(encoding="utf-8"))
     except OSError:
         found = None
-    return found[0] if found else f"CUDA {cuda_version // 1000}.{cuda_version % 1000 // 10}"
+    if found or not cuda_version:
+        return found[0] if found else ""
+    return f"CUDA {cuda_version // 1000}.{cuda_version % 1000 // 10}"
 
 
 def cuda_error(name: str, said: str) -> InferbenchError:

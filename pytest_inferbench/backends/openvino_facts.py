@@ -97,18 +97,42 @@ def reported(compiled: Any) -> dict[str, Any]:
 
 def layers_of(compiled: Any) -> dict[str, int] | None:
     """Count the layers that compute by the precision they compute in; None if it cannot tell."""
-    try:
-        layers = compiled.get_runtime_model().get_ordered_ops()
-    except Exception:  # noqa: BLE001 - not every device has a runtime model, and any error says so
+    layers = _runtime_layers(compiled)
+    if layers is None:
         return None
     found = []
-    for layer in layers:
-        info = layer.get_rt_info()
+    for info in layers:
         kind = _text(info, "layerType")
         precision = layer_precision(_text(info, "primitiveType"), _text(info, "runtimePrecision"))
         if kind and precision and kind not in _NO_COMPUTE:
             found.append(precision)
     return dict(sorted(Counter(found).items()))
+
+
+def placed(layers: Mapping[str, int] | None, devices: Sequence[str]) -> dict[str, Any]:
+    """Return what `layers_of` a compiled model says, as facts, as far as it can tell."""
+    if layers is None:
+        return {}
+    where = {"placement": {devices[0]: sum(layers.values())}} if len(devices) == 1 else {}
+    return {"precisions": layers, **where}
+
+
+def fused(compiled: Any) -> dict[str, Any]:
+    """Return the layers that were made of several, as a fact; nothing if it cannot tell.
+
+    Names come with commas between them, and are cut at these, those in names too. An operation is
+    called as its ONNX node; as what it gives where it has no name, or gives an output of the model.
+    """
+    layers = _runtime_layers(compiled)
+    if layers is None:
+        return {}
+    found = []
+    for info in layers:
+        names = _text(info, "originalLayersNames").split(",")
+        if len(names) > 1:
+            kind, kernel = _text(info, "layerType"), _text(info, "primitiveType")
+            found.append({"layer": f"{kind} ({kernel})" if kernel else kind, "nodes": names})
+    return {"fused": found}
 
 
 def layer_precision(primitive: str, declared: str) -> str:
@@ -153,6 +177,14 @@ def emulation(
 
 _COMPUTES = {*CAPABILITIES.values(), "FP32"}
 _HINTS = {"fp16": "f16", "bf16": "bf16"}
+
+
+def _runtime_layers(compiled: Any) -> list[Any] | None:
+    """Return what a compiled model says of each of its layers; None if it says nothing."""
+    try:
+        return [each.get_rt_info() for each in compiled.get_runtime_model().get_ordered_ops()]
+    except Exception:  # noqa: BLE001 - not every device has a runtime model, and any error says so
+        return None
 
 
 def _plain(value: Any) -> int | str:

@@ -113,17 +113,11 @@ class OpenVino(Backend):
             "device_name": self._core.get_property(self._devices[0], "FULL_DEVICE_NAME"),
             **facts.reported(compiled),
             "fallback": [],
+            **facts.placed(layers, self._devices),
         }
-        if layers is not None:
-            made["precisions"] = layers
-        if layers is not None and len(self._devices) == 1:
-            made["placement"] = {self._devices[0]: sum(layers.values())}
+        able = self._core.get_property(self._devices[0], "OPTIMIZATION_CAPABILITIES")
         emulated = facts.emulation(
-            self._precision,
-            self._devices[0],
-            self._core.get_property(self._devices[0], "OPTIMIZATION_CAPABILITIES"),
-            made.get("precision_hint"),
-            layers,
+            self._precision, self._devices[0], able, made.get("precision_hint"), layers
         )
         if emulated:
             made["emulated"] = emulated
@@ -131,6 +125,9 @@ class OpenVino(Backend):
             made["model_cache"] = {"folder": str(self._cache), "loaded": self._loaded}
             made["model_cache"]["broken"] = self._rebuilt
         return made
+
+    def _placement(self, inputs: dict[str, Array] | None) -> Mapping[str, Any]:
+        return {**super()._placement(inputs), **facts.fused(self._requests.model)}
 
     def _check_what_runs(self, device: str, compiled: Any) -> None:
         asked = device.partition(":")[0].partition(".")[0]

@@ -18,6 +18,7 @@ from pytest_inferbench.backends import engine_files
 from pytest_inferbench.backends.catalog import ORT_DISTRIBUTIONS
 from pytest_inferbench.backends.contract import Array, Backend, TensorSpec
 from pytest_inferbench.backends.ort_binding import Device, bind, can_bind, run_once
+from pytest_inferbench.backends.ort_engine_folders import with_key
 from pytest_inferbench.backends.ort_graphs import CudaGraphs
 from pytest_inferbench.backends.ort_placement import assigned_in, executed, nodes_of
 from pytest_inferbench.backends.ort_providers import (
@@ -53,9 +54,10 @@ class OnnxRuntime(Backend):
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         if not Path(artifact).is_file():
             raise InferbenchError("IB-326", f"there is no file {artifact}")
-        self._artifact, self._options, self._precision = artifact, dict(options), precision
-        self._provider = provider_of(options)
         self._ort = load_runtime(options)
+        options = with_key(options, precision, self._ort.__version__)
+        self._artifact, self._options, self._precision = artifact, options, precision
+        self._provider = provider_of(options)
         were_loaded = engine_files.watch(chain(options, precision)[0][1])
         self._session, self._own = open_session(self._ort, artifact, options, precision)
         self._from_cache = were_loaded()

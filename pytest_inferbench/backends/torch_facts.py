@@ -6,7 +6,8 @@ Knows neither files nor budgets.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,17 @@ def zeros(inputs: Sequence[TensorSpec]) -> dict[str, Array] | None:
             return None
         arrays[spec.name] = np.zeros(sizes if spec.shape else (), spec.dtype)
     return arrays
+
+
+@contextmanager
+def explained(torch: Any, artifact: str, mode: str, inputs: Mapping[str, Array]) -> Iterator[None]:
+    """Raise what torch raises meanwhile as an error of ours, as `failure` words it."""
+    try:
+        yield
+    except InferbenchError:
+        raise
+    except Exception as error:
+        raise failure(torch, error, artifact, mode, inputs) from error
 
 
 def failure(

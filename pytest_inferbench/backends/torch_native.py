@@ -8,18 +8,20 @@ data feeds every precision. Settings of torch that hold for the process are put 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pytest_inferbench.backends import torch_facts as facts
 from pytest_inferbench.backends import torch_files as files
-from pytest_inferbench.backends import torch_options
+from pytest_inferbench.backends import torch_options, torch_placement
 from pytest_inferbench.backends.contract import Array, Backend, DeviceTimer, TensorSpec
 from pytest_inferbench.backends.torch_tensors import Casts
 from pytest_inferbench.errors import InferbenchError
 
+Arguments = tuple[Sequence[Any], Mapping[str, Any]]
 _HALVES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -73,12 +75,11 @@ class Torch(Backend):
 
     def _infer(self, inputs: dict[str, Array]) -> Mapping[str, Array]:
         with self._explained(inputs), self._turn:
-            leaves = self._called(self._arguments(self._tensors(inputs, self.inputs)))
+            leaves = self._called(self._run, self._given(inputs, self.inputs))
             if len(leaves) != len(self.outputs):
                 names = ", ".join(spec.name for spec in self.outputs)
-                raise InferbenchError(
-                    "IB-325", f"torch gave {len(leaves)} outputs, and not just {names}"
-                )
+                given = f"torch gave {len(leaves)} outputs, and not just {names}"
+                raise InferbenchError("IB-325", given)
             return {
                 spec.name: self._casts.array(leaf, spec)
                 for spec, leaf in zip(self.outputs, leaves, strict=True)
@@ -86,7 +87,7 @@ class Torch(Backend):
 
     def _prepare(self, inputs: dict[str, Array]) -> Callable[[], object]:
         with self._explained(inputs):
-            positional, named = self._arguments(self._tensors(inputs, self.inputs))
+            positional, named = self._given(inputs, self.inputs)
         run, inference_mode = self._run, self._torch.inference_mode
 
         def call() -> object:
@@ -100,9 +101,7 @@ class Torch(Backend):
             self._torch.cuda.synchronize(self._device)
 
     def _device_timer(self) -> DeviceTimer | None:
-        if self._device == "cpu":
-            return None
-        return facts.device_timer(self._torch, self._device)
+        return None if self._device == "cpu" else facts.device_timer(self._torch, self._device)
 
     def _close(self) -> None:
         del self._run, self._module, self._arguments
@@ -121,29 +120,31 @@ class Torch(Backend):
             **(facts.compiled() if self._mode else {}),
         }
 
+    def _placement(self, inputs: dict[str, Array] | None) -> Mapping[str, Any]:
+        known = super()._placement(inputs)
+        if inputs is None or self._mode:  # no operator of a compiled kernel is seen
+            return known
+        with self._explained(inputs):
+            call = partial(self._called, arguments=self._given(inputs, self.inputs))
+            ran = torch_placement.recorded(self._torch, self._module, call, self._device)
+        return {**known, **ran}
+
     def _prime(self, inputs: Sequence[TensorSpec]) -> None:
         """Compile now, if only the batch is open: then it belongs to opening, as it should."""
         arrays = facts.zeros(inputs)
         if arrays is not None:
             with self._explained(arrays):
-                self._called(self._arguments(self._tensors(arrays, inputs)))
+                self._called(self._run, self._given(arrays, inputs))
 
-    def _called(self, arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> list[Any]:
+    def _called(self, run: Any, arguments: Arguments) -> list[Any]:
         from torch.utils import _pytree as pytree
 
         with self._torch.inference_mode():
-            result = self._run(*arguments[0], **arguments[1])
-        return list(pytree.tree_leaves(result))
+            return list(pytree.tree_leaves(run(*arguments[0], **arguments[1])))
 
-    def _tensors(self, arrays: Mapping[str, Array], specs: Sequence[TensorSpec]) -> list[Any]:
+    def _given(self, arrays: Mapping[str, Array], specs: Sequence[TensorSpec]) -> Arguments:
         with self._torch.inference_mode():
-            return [self._casts.tensor(arrays[spec.name]) for spec in specs]
+            return self._arguments([self._casts.tensor(arrays[spec.name]) for spec in specs])
 
-    @contextmanager
-    def _explained(self, inputs: Mapping[str, Array]) -> Iterator[None]:
-        try:
-            yield
-        except InferbenchError:
-            raise
-        except Exception as error:
-            raise facts.failure(self._torch, error, self._artifact, self._mode, inputs) from error
+    def _explained(self, inputs: Mapping[str, Array]) -> AbstractContextManager[None]:
+        return facts.explained(self._torch, self._artifact, self._mode, inputs)

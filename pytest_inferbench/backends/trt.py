@@ -19,7 +19,13 @@ from pytest_inferbench.backends.contract import (
     unknown_option,
 )
 from pytest_inferbench.backends.device_buffers import Cuda, open_device
-from pytest_inferbench.backends.trt_engine import BUILD_OPTIONS, inspect_engine, load_plugins
+from pytest_inferbench.backends.trt_engine import (
+    BUILD_OPTIONS,
+    fused_nodes,
+    inspect_engine,
+    inspector_report,
+    load_plugins,
+)
 from pytest_inferbench.backends.trt_flavour import DISTRIBUTIONS, find_flavour, make_log
 from pytest_inferbench.backends.trt_key import (
     Place,
@@ -127,6 +133,11 @@ class TensorRt(Backend):
             "fallback": [],  # an engine runs as a whole or not at all
             **self._facts,
         }
+
+    def _placement(self, inputs: dict[str, Array] | None) -> Mapping[str, Any]:
+        with self._cuda.active():
+            told = inspector_report(self._flavour, self._engine)
+        return {**super()._placement(inputs), "fused": fused_nodes(told)}
 
 
 def _closed(cuda: Cuda) -> None:

@@ -40,6 +40,9 @@ _PRECISION_WORDS = (
     ("fp16", re.compile(r"fp16|half|float16", re.I)),
     ("fp32", re.compile(r"fp32|float", re.I)),
 )
+# Entries stand back to back or with control characters between; names may hold brackets.
+_ONNX_NODE = re.compile(r"\[ONNX Layer: (.+?)(?: \| [^\]]*)?\](?=[^\w\]]*(?:\[|$))", re.S)
+_NO_NAME = "node_of_"  # before the output of a node without a name
 _NOT_COMPUTE = re.compile(r"constant|reformat|shuffle|slice|noop|shape|signal|wait|cast|copy", re.I)
 
 
@@ -245,9 +248,7 @@ def layer_precisions(inspected: str) -> tuple[int, dict[str, int]]:
     A layer counts as what it reads: an int8 convolution may write fp32. Both spellings are known:
     ``Format/Datatype`` up to TensorRT 10, ``DataType`` from 11.
     """
-    layers: list[Any] = []
-    with suppress(ValueError, AttributeError):
-        layers = json.loads(inspected).get("Layers", [])
+    layers = _layers_in(inspected)
     counted: Counter[str] = Counter()
     for layer in layers:
         if not isinstance(layer, dict) or _NOT_COMPUTE.search(str(layer.get("LayerType", ""))):
@@ -258,15 +259,41 @@ def layer_precisions(inspected: str) -> tuple[int, dict[str, int]]:
     return len(layers), dict(sorted(counted.items()))
 
 
+def fused_nodes(inspected: str) -> list[dict[str, Any]]:
+    """Read an engine inspector's JSON: the layers that are made of several ONNX nodes, as a fact.
+
+    An engine that was built with less than detailed verbosity tells none.
+    """
+    found = []
+    for layer in _layers_in(inspected):
+        said = str(layer.get("Metadata") or "") if isinstance(layer, dict) else ""
+        names = [name.removeprefix(_NO_NAME) for name in _ONNX_NODE.findall(said)]
+        nodes = list(dict.fromkeys(names))
+        if len(nodes) > 1:
+            kind, kernel = str(layer.get("LayerType", "layer")), layer.get("TacticName")
+            found.append({"layer": f"{kind} ({kernel})" if kernel else kind, "nodes": nodes})
+    return found
+
+
 def inspect_engine(flavour: Flavour, engine: Any) -> dict[str, Any]:
     """Return the layers of a loaded engine, as facts."""
-    text = engine.create_engine_inspector().get_engine_information(
-        flavour.trt.LayerInformationFormat.JSON
-    )
-    layers, found = layer_precisions(text)
+    layers, found = layer_precisions(inspector_report(flavour, engine))
     if not found:
         return {"layers": layers or int(engine.num_layers)}
     return {"layers": layers, "precisions": found, "precisions_from": "engine"}
+
+
+def inspector_report(flavour: Flavour, engine: Any) -> str:
+    """Return what a loaded engine's inspector tells, as JSON."""
+    inspector = engine.create_engine_inspector()
+    return str(inspector.get_engine_information(flavour.trt.LayerInformationFormat.JSON))
+
+
+def _layers_in(inspected: str) -> list[Any]:
+    layers: list[Any] = []
+    with suppress(ValueError, AttributeError):
+        layers = json.loads(inspected).get("Layers", [])
+    return layers
 
 
 def _type_of(tensor: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from pytest_inferbench.artifacts.fusion import is_told_of
 from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Handle
@@ -25,7 +26,7 @@ class Placement(Handle):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What the runtime tells: `placement`, `fallback`, `memcpy_nodes`, `precisions`.
+        """What the runtime tells: those of `backends.contract.PLACEMENT` that it knows.
 
         Raises:
             InferbenchError: They are not what a backend may tell (IB-642).
@@ -117,6 +118,8 @@ def _is_well_formed(name: str, value: Any) -> bool:
         return isinstance(value, list) and all(
             isinstance(node, Mapping) and wanted <= set(node) for node in value
         )
+    if name == "fused":
+        return is_told_of(value)
     return name != "memcpy_nodes" or _is_count(value)
 
 

@@ -10,17 +10,21 @@ from pytest_inferbench.report.messages import counted
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.divergence import Curve, Point, Reading
+    from pytest_inferbench.artifacts.fusion import Fused
     from pytest_inferbench.bisection import Divergence
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 48
 _DECADES = 8  # that the bars show, at most
 _SHOWN = 3
+_LISTED = 8  # nodes of a fused layer
 
 
 def lines(found: Divergence) -> dict[str, str]:
     """Return what a message should say: label -> text."""
     said = {"first layer that diverges": _verdict(found)}
+    if found.fused is not None:
+        said["runs as one"] = _as_one(found.fused)
     curve = found.curve
     if found.finding.first_beyond is not None:
         said["first tensor beyond tolerance"] = _first_beyond(found, found.finding.first_beyond)
@@ -49,9 +53,12 @@ def lines(found: Divergence) -> dict[str, str]:
 def as_fields(found: Divergence) -> dict[str, Any]:
     """Return everything as plain types; the curve as rows, see `Curve.as_rows`."""
     finding, curve = found.finding, found.curve
+    culprit = _point_fields(curve, finding.culprit)
+    if culprit is not None and found.fused is not None:
+        culprit["fused"] = {"layer": found.fused.layer, "nodes": list(found.fused.nodes)}
     return {
         "kind": finding.kind,
-        "culprit": _point_fields(curve, finding.culprit),
+        "culprit": culprit,
         "first_beyond": _point_fields(curve, finding.first_beyond),
         "others": [_point_fields(curve, i) for i in finding.others],
         "effects": {
@@ -146,6 +153,12 @@ def _first_beyond(found: Divergence, index: int) -> str:
     error = _number(reading.error if reading.error is not None else math.nan)
     place = "the same layer" if index == found.finding.culprit else _place(found, index)
     return f"{point.reference!r} ({error}, tolerance {curve.tolerance:.3g}), of {place}"
+
+
+def _as_one(fused: Fused) -> str:
+    names = fused.nodes
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{fused.layer} of {', '.join(names[:_LISTED])}{more}"
 
 
 def _place(found: Divergence, index: int) -> str:

@@ -268,9 +268,9 @@ class Servant:
             "calls": calls,
         }, {}
 
-    def placement(self, arrays: Arrays) -> Answer:
-        """Tell where the open artifact's nodes run and what they compute in."""
-        return self._open_backend().placement(arrays), {}
+    def placement(self, arrays: Arrays, *, runs: bool = True) -> Answer:
+        """Tell where the open artifact's nodes run, in what and as what; maybe without a run."""
+        return self._open_backend().placement(arrays if runs else None), {}
 
     def examine(
         self, arrays: Arrays, *, check: str, count: int = 4, tolerance: float = 0.0

@@ -38,6 +38,7 @@ def test_the_drivers_version_is_the_kernels_word_and_cudas_where_it_has_none(tmp
     file = tmp_path / "version"
     assert driver_version(13000, file) == "CUDA 13.0"
     assert driver_version(12040, file) == "CUDA 12.4"
+    assert driver_version(0, file) == ""
     file.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\nGCC\n")
     assert driver_version(13000, file) == "580.65.06"
     file.write_text("nothing of the kind")

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, parser
+from onnx import helper, numpy_helper, parser
 
+from pytest_inferbench.artifacts.fusion import fused_layers
+from pytest_inferbench.artifacts.outline import Outline
 from pytest_inferbench.backends import openvino_facts as facts
 from pytest_inferbench.backends.blob_seals import drop_broken, seal_new
 from pytest_inferbench.backends.openvino_models import read_model
@@ -134,6 +136,51 @@ def test_the_detector_gives_what_onnx_runtime_gives():
     assert ran["placement"] == {"CPU": ran["precisions"]["fp32"]}
     assert ran["fallback"] == []
     assert "emulated" not in ran
+
+
+def convs(path, *names):
+    """Write three pairs of Conv and Relu, under such names."""
+    rng = np.random.default_rng(0)
+    shapes = {"w0": (8, 3, 3, 3), "w1": (8, 8, 3, 3), "w2": (8, 8, 1, 1)}
+    weights = [
+        numpy_helper.from_array(rng.normal(0, 0.2, shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    same = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["c0"], names[0], **same),
+        helper.make_node("Relu", ["c0"], ["r0"], names[1]),
+        helper.make_node("Conv", ["r0", "w1"], ["c1"], names[2], **same),
+        helper.make_node("Relu", ["c1"], ["r1"], names[3]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], names[4]),
+        helper.make_node("Relu", ["c2"], ["y"], names[5]),
+    ]
+    x = helper.make_tensor_value_info("x", 1, (1, 3, 16, 16))
+    y = helper.make_tensor_value_info("y", 1, (1, 8, 16, 16))
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=opsets), path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["onnx", "ir"])
+def test_what_runs_as_one_is_told_by_the_nodes_of_the_file(tmp_path, form):
+    """Two nodes have no name, two have commas in theirs, and one gives an output."""
+    model = artifact = convs(tmp_path / "m.onnx", "/conv", "/relu", "", "", "a,b", "the,end")
+    if form == "ir":
+        artifact = tmp_path / "m.xml"
+        facts.load_openvino().save_model(read_model(str(model)), artifact)
+    backend = opened(artifact)
+    told = backend.placement()
+    assert set(told) == {"placement", "fallback", "precisions", "fused"}
+    assert "fused" not in backend.describe(), "it is as long as the model, and few need it"
+    layers = fused_layers(told["fused"], Outline(model))
+    assert [each.nodes for each in layers] == [
+        ("/conv", "/relu"),
+        ("Conv_2", "Relu_3"),
+        ("a,b", "the,end"),
+    ]
+    assert all(each.layer.startswith("Convolution (") for each in layers)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -94,6 +94,10 @@ def test_emulation_is_not_asked_in_the_runtime_s_words():
         {"placement": {"cpu": True}},
         {"memcpy_nodes": None},
         {"memcpy_nodes": 1.5},
+        {"fused": {"Conv": ["/conv", "/relu"]}},
+        {"fused": [{"layer": "Conv", "nodes": "/conv,/relu"}]},
+        {"fused": [{"nodes": ["/conv", "/relu"]}]},
+        {"fused": [{"layer": "Conv", "nodes": [1, 2]}]},
     ],
 )
 def test_a_fact_in_another_form_is_an_error_that_shows_it(facts):

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from pytest_inferbench.accuracy.divergence import Curve, Effect, Finding, Point, Reading
+from pytest_inferbench.artifacts.fusion import Fused
 from pytest_inferbench.bisection import Divergence
 from pytest_inferbench.report.divergence import as_fields, lines, sparkline, table
 from pytest_inferbench.report.results import finite
@@ -78,3 +79,18 @@ def test_a_long_curve_is_shown_by_its_largest_own_errors():
     rows = table(found, most=10)
     assert len(rows) == 12, "a heading, the ten largest, and the output"
     assert "/n99" in rows[-1]
+
+
+def test_what_the_layer_runs_as_one_with_is_told():
+    found = divergence(fused=Fused("Convolution (jit_avx2)", ("/n1", "/r1")))
+    assert lines(found)["runs as one"] == "Convolution (jit_avx2) of /n1, /r1"
+    told = {"layer": "Convolution (jit_avx2)", "nodes": ["/n1", "/r1"]}
+    assert as_fields(found)["culprit"]["fused"] == told
+    assert "runs as one" not in lines(divergence())
+    assert "fused" not in as_fields(divergence())["culprit"]
+
+
+def test_a_layer_of_many_nodes_is_told_in_short():
+    found = divergence(fused=Fused("kgen", tuple(f"/n{i}" for i in range(100))))
+    assert lines(found)["runs as one"].endswith("/n7 and 92 more")
+    assert len(as_fields(found)["culprit"]["fused"]["nodes"]) == 100
