@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -151,6 +152,16 @@ def test_failed_requests_fail_with_their_reasons(given):
     assert judged.detail == "42 of 6000 requests failed; 36 of HTTP 429; 6 of timeout"
     allowed = by_metric(Load(given(failing, budgets={"load_failures": 0.01})))
     assert allowed["load_failures"].verdict is Verdict.PASS
+
+
+def test_failed_requests_are_judged_though_no_budget_compares_anything(given):
+    def failing(clients, _):
+        return load_run(clients=clients, failures={"HTTP 429": 10})
+
+    run = given(failing)
+    run.gate.options = dataclasses.replace(run.gate.options, against_model=Path("old.onnx"))
+    (judged,) = Load(run).judgements()
+    assert (judged.metric, judged.code) == ("load_failures", "IB-850")
 
 
 def test_an_objective_needs_no_baseline_and_says_what_the_time_is_made_of(given):
