@@ -158,6 +158,7 @@ def under_load(field: Field, way: Way, clients: int, seconds: float) -> dict[str
     result = run_load(field.plan(way, clients, seconds))
     entry = {
         **{name: result.figure(name) for name in ("per_s", "mean", "p50", "p95", "p99")},
+        "requests": result.requests,
         "failures": result.failed,
         "bytes_out": result.sent_bytes_each,
         "bytes_in": result.received_bytes_each,

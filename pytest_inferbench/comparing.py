@@ -156,6 +156,8 @@ class Comparison:
                 self._side(run, to_open) for run, to_open in zip(self._sides, fields, strict=True)
             ]
             self._launch(sides, stack)
+            for side in sides:
+                stack.callback(side.close)
             self._both(sides, lambda side: side.open())
             self._both(sides, lambda side: side.warm())
             burst_s, pairs = self._plan(max(side.typical_ms for side in sides))
@@ -264,6 +266,9 @@ class Live:
         """Time it for a short while."""
         reply = self._worker.call("burst", {"duration_s": duration_s})
         self._bursts.append(reply.arrays["ns"])
+
+    def close(self) -> None:
+        """Give back what it has beside its worker, however the round ended."""
 
     def shown(self) -> Showed:
         """Return what it showed."""

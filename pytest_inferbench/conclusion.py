@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
 from pytest_inferbench.items import PAYLOAD
 from pytest_inferbench.judge.verdict import Judgement, Verdict, worst
 from pytest_inferbench.report.messages import failure, skip
@@ -28,9 +28,8 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
     """Judge, note, and end the test as the worst verdict says."""
     try:
         judgements = handle.judgements()
-    except NotAsked as reason:
-        item.stash[PAYLOAD] = {"kind": handle.kind, "not_asked": str(reason)}
-        pytest.skip(f"[IB-640] {cell}: not asked: {reason}")
+    except (NotAsked, NotHere) as reason:
+        _skip_unasked(item, cell, handle.kind, reason)
     figures = handle.figures()
     item.stash[PAYLOAD] = {
         "kind": handle.kind,
@@ -63,13 +62,13 @@ def conclude_question(
 ) -> None:
     """Ask a cell to keep its contract: the faults fail the test; what cannot be asked is skipped.
 
-    Such a skip is no silence: under `--inferbench-require` the cell's other tests decide.
+    A skip of what does not apply is no silence: under `--inferbench-require` the cell's other tests
+    decide. What applies and cannot be asked here is silence.
     """
     try:
         faults = question()
-    except NotAsked as reason:
-        item.stash[PAYLOAD] = {"kind": "conformance", "not_asked": str(reason)}
-        pytest.skip(f"[IB-640] {cell}: not asked: {reason}")
+    except (NotAsked, NotHere) as reason:
+        _skip_unasked(item, cell, "conformance", reason)
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         shown = "\n  ".join([*faults[:_SHOWN], *more])
@@ -87,15 +86,28 @@ def conclude_resilience(item: pytest.Item, cell: Cell, question: Callable[[], Se
                 "question": item.name.partition("[")[0],
                 "seen": dict(seen.figures),
                 "known": list(seen.known),
+                "deaths": list(seen.deaths),
                 "faults": list(seen.faults),
             },
         }
         item.user_properties += [
             (f"inferbench.resilience.{name}", value) for name, value in seen.figures.items()
         ]
+        deaths.extend(seen.deaths)
         return list(seen.faults)
 
+    deaths: list[str] = []
     conclude_question(item, cell, asked, "IB-881")
+    if deaths:
+        pytest.skip(f"[IB-883] {cell}: known to fail: {'; '.join(deaths)}")
+
+
+def _skip_unasked(item: pytest.Item, cell: Cell, kind: str, reason: NotAsked | NotHere) -> NoReturn:
+    if isinstance(reason, NotHere):
+        item.stash[PAYLOAD] = {"kind": kind}
+        pytest.skip(f"[IB-643] {cell}: cannot be asked here: {reason}")
+    item.stash[PAYLOAD] = {"kind": kind, "not_asked": str(reason)}
+    pytest.skip(f"[IB-640] {cell}: not asked: {reason}")
 
 
 def plain(judgement: Judgement) -> dict[str, Any]:

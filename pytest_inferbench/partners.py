@@ -43,6 +43,10 @@ class NoPartnerError(Exception):
     """There is nobody to compare a cell with here; the text says why."""
 
 
+class NoSuchPartnerError(NoPartnerError):
+    """There is nobody to compare a cell with anywhere."""
+
+
 @dataclass(frozen=True)
 class Partner:
     """The other side of a comparison.
@@ -154,7 +158,8 @@ def local_of(run: CellRun) -> Partner:
     """Return the cell that runs a served cell's artifact by the same runtime, without a server.
 
     Raises:
-        NoPartnerError: It cannot run here, or the runtime has no backend of its own.
+        NoSuchPartnerError: The runtime has no backend of its own.
+        NoPartnerError: It cannot run here.
     """
     gate, cell = run.gate, run.cell
     options = {**run.info.options, **users_options(cell.backend, gate.settings.backends)}
@@ -162,7 +167,7 @@ def local_of(run: CellRun) -> Partner:
     runtime = options.get("runtime", "onnxruntime")
     backend = _LOCAL.get((runtime, device, accelerator))
     if backend is None:
-        raise NoPartnerError(f"nothing but a server runs {runtime} models of this kind")
+        raise NoSuchPartnerError(f"nothing but a server runs {runtime} models of this kind")
     cells = gate.matrix_of(cell.model, [backend], [cell.precision], on_this_host=True)
     able = [each for each in cells if not each.cannot_run]
     if not able:

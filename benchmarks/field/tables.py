@@ -53,7 +53,7 @@ def decided(
         if isinstance(runs[0][name], (int, float))
     }
     told = {name: [float(run[name]) for run in runs] for name in ("p50", "p95", "p99", "per_s")}
-    told["failures"] = [run["failures"] / max(1.0, run["per_s"]) for run in runs]
+    told["failures"] = [_failed_share(run) for run in runs]
     alone = entries.get(f"{prefix}alone", {})
     if "server_ms" in alone and "compute_ms" not in figures:
         figures["compute_ms"] = alone["server_ms"]
@@ -65,6 +65,12 @@ def decided(
         **alone,
         **figures,
     }
+
+
+def _failed_share(run: Mapping[str, Any]) -> float:
+    """Return which share of the requests failed; all, where how many did not was not kept."""
+    failed, good = float(run["failures"]), float(run.get("requests", 0))
+    return failed / (failed + good) if failed else 0.0
 
 
 def field_page(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:

@@ -26,7 +26,6 @@ _OWN: Mapping[str, tuple[type[Any], ...]] = {
     "signature": (Mapping,),
     "installation": (Mapping,),
 }
-OWN_KEYS = tuple(_OWN)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class NotAsked(Exception):  # noqa: N818 - it is no error
     """Why something cannot be asked of this cell."""
 
 
+class NotHere(Exception):  # noqa: N818 - it is no error
+    """Why something that applies to this cell cannot be asked on this machine."""
+
+
 class Contract:
     """The questions that one cell is asked; each answer is a list of faults."""
 

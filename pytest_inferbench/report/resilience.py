@@ -21,11 +21,17 @@ def lines(cells: Sequence[Cell], ledger: Ledger) -> list[str]:
             said.append(f"resilience of {cell}:")
         for entry in asked:
             told = entry.payload["resilience"]
-            ending = "failed" if told["faults"] else "withstood"
+            ending = _ending(told)
             question = told["question"].removeprefix("test_").replace("_", " ")
             said.append(f"  {question}: {ending}; {figures(told['seen'])}")
-            said += [f"    known: {each}" for each in told["known"]]
+            said += [f"    known: {each}" for each in (*told["known"], *told["deaths"])]
     return said
+
+
+def _ending(told: Mapping[str, Any]) -> str:
+    if told["faults"]:
+        return "failed"
+    return "known to fail" if told["deaths"] else "withstood"
 
 
 def figures(seen: Mapping[str, Any]) -> str:

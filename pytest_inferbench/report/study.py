@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 LATENCIES = ("mean", "p50", "p90", "p95", "p99", "sd")
 _SYMBOLS = dict(zip(PARTS, "nqi#o.", strict=True))
 _BAR = 48
+_NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant under load.
+    """One variant under load; one that was not measured has neither figures nor a split.
 
     Attributes:
         figures: By the names that objectives have, and `sd`.
         split_ms: Each part of a request's mean time.
-        gain: By how much more it gets through than the first; None for the first itself.
+        gain: By how much more it gets through than the first of all; None for the first itself, and
+            where that was not measured.
         missed: The objectives that it misses, each as a sentence.
         is_best: Whether it is the best of those that miss none.
         decision: What the settings' ladder says of it; empty where there is none.
@@ -48,6 +50,11 @@ class Row:
     missed: tuple[str, ...] = ()
     is_best: bool = False
     decision: str = ""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has figures."""
+        return bool(self.told)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ def of_gate(gate: Gate) -> list[Study]:
     """Return the studies of a session, with the settings' objectives and ladder."""
     serving = gate.settings.serving
     ladder = ladder_of(serving.decisions, serving.otherwise) if serving.decisions else None
-    return studies(gate.cells, gate.ledger, serving.objectives, ladder)
+    served = [cell for cell in gate.cells if gate.catalog[cell.backend].served]
+    return studies(served, gate.ledger, serving.objectives, ladder)
 
 
 def studies(
@@ -74,18 +82,38 @@ def studies(
     objectives: Mapping[str, Budget],
     ladder: Ladder | None = None,
 ) -> list[Study]:
-    """Return what was measured under load, in the matrix's order."""
-    groups: dict[tuple[str, str, int], list[tuple[Cell, Mapping[str, Any]]]] = {}
+    """Return what was measured under load, in the matrix's order.
+
+    Args:
+        cells: The variants.
+        ledger: What became of their tests. Whoever had any has a row, measured or not.
+        objectives: What a variant must reach.
+        ladder: What is said of it by its objectives.
+    """
     by_cell = ledger.by_cell()
-    for cell in cells:
-        for entry in by_cell.get(cell.id, ()):
-            for told in entry.payload.get("load", ()):
-                key = (cell.model, cell.precision, told["clients"])
-                groups.setdefault(key, []).append((cell, told))
-    return [
-        Study(*key, rows=_rows(measured, objectives, ladder), objectives=objectives)
-        for key, measured in sorted(groups.items(), key=lambda item: _place(item[0], cells))
-    ]
+    asked = [cell for cell in cells if by_cell.get(cell.id)]
+    loads = {
+        (cell.id, told["clients"]): told
+        for cell in asked
+        for entry in by_cell[cell.id]
+        for told in entry.payload.get("load", ())
+    }
+    keys = {
+        (cell.model, cell.precision, clients)
+        for cell in asked
+        for cell_id, clients in loads
+        if cell_id == cell.id
+    }
+    found = []
+    for model, precision, clients in sorted(keys, key=lambda key: _place(key, cells)):
+        variants = [
+            (cell, loads.get((cell.id, clients), {}))
+            for cell in asked
+            if (cell.model, cell.precision) == (model, precision)
+        ]
+        rows = _rows(variants, objectives, ladder)
+        found.append(Study(model, precision, clients, rows, objectives))
+    return found
 
 
 def _place(key: tuple[str, str, int], cells: Sequence[Cell]) -> tuple[int, int]:
@@ -95,13 +123,16 @@ def _place(key: tuple[str, str, int], cells: Sequence[Cell]) -> tuple[int, int]:
 
 
 def _rows(
-    measured: Sequence[tuple[Cell, Mapping[str, Any]]],
+    variants: Sequence[tuple[Cell, Mapping[str, Any]]],
     objectives: Mapping[str, Budget],
     ladder: Ladder | None = None,
 ) -> tuple[Row, ...]:
-    first_per_s = measured[0][1]["per_s"]
+    first_per_s = variants[0][1].get("per_s")
     rows = []
-    for index, (cell, told) in enumerate(measured):
+    for index, (cell, told) in enumerate(variants):
+        if not told:
+            rows.append(Row(cell, {}, {}, told))
+            continue
         figures = figures_of(told)
         rows.append(
             Row(
@@ -109,12 +140,12 @@ def _rows(
                 figures,
                 told["split_ms"],
                 told,
-                gain=told["per_s"] / first_per_s - 1 if index else None,
+                gain=told["per_s"] / first_per_s - 1 if index and first_per_s else None,
                 missed=missed(figures, objectives),
                 decision=str(decide(ladder, told.get("by_run", {}))) if ladder else "",
             )
         )
-    able = [row for row in rows if not row.missed]
+    able = [row for row in rows if row.is_measured and not row.missed]
     best = max(able, key=lambda row: row.figures["per_s"]) if able and objectives else None
     return tuple(Row(**{**vars(row), "is_best": True}) if row is best else row for row in rows)
 
@@ -162,9 +193,15 @@ def lines(study: Study) -> Iterator[str]:
         ]
         yield "  " + "  ".join(padded).rstrip()
     yield from picture(study)
+    for each in study.rows:
+        if each.told.get("strangers"):
+            yield f"  {each.cell.backend}: {each.told['strangers']}"
 
 
 def _cells(row: Row, study: Study) -> list[str]:
+    if not row.is_measured:
+        more = bool(study.objectives) + any(each.decision for each in study.rows)
+        return [row.cell.backend, _NOT_MEASURED, *[""] * (len(LATENCIES) + 1 + more)]
     cells = [row.cell.backend, f"{row.figures['per_s']:.4g}"]
     cells += [f"{row.figures.get(name, math.nan):.3f}" for name in LATENCIES]
     cells.append("" if row.gain is None else percent(row.gain))
@@ -184,7 +221,7 @@ def picture(study: Study) -> Iterator[str]:
     legend = ", ".join(f"{_SYMBOLS[part]} {part}" for part in PARTS)
     yield f"  where the mean time went ({legend}):"
     width = max(len(row.cell.backend) for row in study.rows)
-    for row in study.rows:
+    for row in filter(lambda row: row.is_measured, study.rows):
         drawn = bar(row.split_ms, longest).ljust(_BAR)
         parts = " + ".join(
             f"{part} {row.split_ms[part]:.3f}" for part in PARTS if row.split_ms.get(part, 0) > 0
@@ -215,6 +252,7 @@ def plain(study: Study) -> dict[str, Any]:
             {
                 "cell": row.cell.id,
                 "backend": row.cell.backend,
+                "measured": row.is_measured,
                 **row.told,
                 "gain": row.gain,
                 "missed": list(row.missed),

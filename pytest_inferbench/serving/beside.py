@@ -21,8 +21,10 @@ from pytest_inferbench.judge.rates import judge_rate_slowdown
 from pytest_inferbench.judge.rounds import judge_slowdown, judge_speedup
 from pytest_inferbench.judge.verdict import Judgement, Verdict
 from pytest_inferbench.partners import NoPartnerError, partner_against, partner_of
+from pytest_inferbench.serving.failures import Failed, beside_failing, failed_in, judge_failures
 from pytest_inferbench.serving.runs import Burst, Loaded
 from pytest_inferbench.serving.split import moved
+from pytest_inferbench.settings.metrics import FAILURES
 from pytest_inferbench.side_by_side import UNDER_LOAD, comparison_of, missing, until_decided
 
 if TYPE_CHECKING:
@@ -68,6 +70,20 @@ class LoadComparison(Comparison):
     def _plan(self, _typical_ms: float) -> tuple[float, int]:
         return self._serving.burst_s, _PAIRS
 
+    def failed(self) -> tuple[Failed, Failed]:
+        """Return what failed in the rounds that count, the partner's first."""
+        shown = [(each.partner, each.candidate) for each in self.rounds]
+        partner, candidate = (
+            failed_in(
+                burst
+                for pair in shown
+                if isinstance(side := pair[index], ShownUnderLoad)
+                for burst in side.bursts
+            )
+            for index in (0, 1)
+        )
+        return partner, candidate
+
     def moved(self) -> str:
         """Say which part of a request's time is longer than the partner's."""
         sides = [
@@ -92,6 +108,7 @@ class _LiveServer(Live):
     def __init__(self, run: CellRun, fields: dict[str, Any], clients: int) -> None:
         super().__init__(run, fields)
         self._clients, self._shown = clients, list[Burst]()
+        self._loaded: Loaded | None = None
 
     def open(self) -> None:
         """Open the artifact, run it once, and prepare the load."""
@@ -104,11 +121,16 @@ class _LiveServer(Live):
     def burst(self, duration_s: float) -> None:
         """Put it under load for a short while."""
         warmup_s = self._run.gate.settings.serving.warmup_s
+        assert self._loaded is not None
         self._shown.append(self._loaded.burst(duration_s, warmup_s))
+
+    def close(self) -> None:
+        """Forget the load."""
+        if self._loaded is not None:
+            self._loaded.close()
 
     def shown(self) -> ShownUnderLoad:
         """Return what it showed."""
-        self._loaded.close()
         return ShownUnderLoad(self._shown, self._versions)
 
 
@@ -120,8 +142,16 @@ class LoadBeside:
         self._figures: dict[str, float] = {}
         self._label = ""
 
-    def judgements(self, budgets: Sequence[Budget], clients: Sequence[int]) -> list[Judgement]:
-        """Judge relative budgets at each number of clients."""
+    def judgements(
+        self, budgets: Sequence[Budget], clients: Sequence[int], failures: Budget | None = None
+    ) -> list[Judgement]:
+        """Judge relative budgets at each number of clients.
+
+        Args:
+            budgets: Those that compare.
+            clients: The numbers.
+            failures: What share of requests may fail on either side, where that is limited.
+        """
         judged: list[Judgement] = []
         for each in clients if budgets else ():
             make = functools.partial(LoadComparison, clients=each)
@@ -138,7 +168,8 @@ class LoadBeside:
             most_s = self._run.gate.settings.serving.compare_s
             found = until_decided(comparison, judges, most_s)
             self._note(comparison, budgets, each)
-            judged += [_explained(judgement, comparison, each) for judgement in found]
+            found = [_explained(judgement, comparison, each) for judgement in found]
+            judged += _with_failures(found, comparison, failures, each)
         return judged
 
     def _note(self, comparison: Comparison, budgets: Sequence[Budget], clients: int) -> None:
@@ -182,7 +213,8 @@ class LoadSpeedup(Handle):
                 continue
             judge = functools.partial(_judge_speedup, asked.budget, comparison, gate.comparisons)
             found = until_decided(comparison, [judge], gate.settings.serving.compare_s)
-            judged += [_explained(judgement, comparison, clients) for judgement in found]
+            found = [_explained(judgement, comparison, clients) for judgement in found]
+            judged += _with_failures(found, comparison, self._budget(FAILURES), clients)
         return judged
 
     def judgements(self) -> list[Judgement]:
@@ -214,3 +246,15 @@ def _explained(judgement: Judgement, comparison: Comparison, clients: int) -> Ju
     if judgement.verdict is Verdict.REGRESSED and isinstance(comparison, LoadComparison):
         detail = "; ".join(filter(None, [comparison.moved(), detail]))
     return dataclasses.replace(judgement, metric=f"{judgement.metric}@{clients}", detail=detail)
+
+
+def _with_failures(
+    found: Sequence[Judgement], comparison: Comparison, budget: Budget | None, clients: int
+) -> list[Judgement]:
+    """Judge the candidate's failures too; beside a partner that failed, nothing can be said."""
+    if budget is None or not isinstance(comparison, LoadComparison):
+        return list(found)
+    partner, candidate = comparison.failed()
+    if partner.share > budget.limit:
+        found = [beside_failing(each, partner, comparison.label) for each in found]
+    return [*found, judge_failures(budget, candidate, f"{FAILURES}@{clients}")]

@@ -31,14 +31,12 @@ class Told:
     """What a server's metrics say at one moment.
 
     Attributes:
-        failures: Reason -> requests of the model that failed so far.
         queue_ms: Quantile -> time in the model's queue, where summaries are switched on: over the
             last minute or so, as the server has it.
         pending: The model's requests that wait to be run.
         gauges: The host's and the GPUs' own figures, by name and unit.
     """
 
-    failures: Mapping[str, int] = field(default_factory=dict)
     queue_ms: Mapping[float, float] = field(default_factory=dict)
     pending: int | None = None
     gauges: Mapping[str, float] = field(default_factory=dict)
@@ -55,11 +53,6 @@ def snapshot_of(statistics: Mapping[str, Any]) -> Snapshot:
     def counted(name: str, what: str) -> int:  # a count of 0 is left out over gRPC
         return int(inner.get(name, {}).get(what, 0))
 
-    batches = {
-        int(each["batch_size"]): int(each.get("compute_infer", {}).get("count", 0))
-        for each in statistics.get("batch_stats", ())
-    }
-    failed = counted("fail", "count")
     return Snapshot(
         requests=counted("success", "count"),
         request_ns=counted("success", "ns"),
@@ -68,17 +61,14 @@ def snapshot_of(statistics: Mapping[str, Any]) -> Snapshot:
         infer_ns=counted("compute_infer", "ns"),
         output_ns=counted("compute_output", "ns"),
         cache_hits=counted("cache_hit", "count"),
-        cache_misses=counted("cache_miss", "count"),
         inferences=int(statistics.get("inference_count", 0)),
         executions=int(statistics.get("execution_count", 0)),
-        batches=batches,
-        failures={"failed": failed} if failed else {},
+        failures=counted("fail", "count"),
     )
 
 
 def told_of(exposition: str, model: str) -> Told:
     """Return what the metrics say of a model and of the devices."""
-    failures: dict[str, int] = {}
     queue_ms: dict[float, float] = {}
     pending: int | None = None
     gauges: dict[str, list[float]] = {}
@@ -88,9 +78,6 @@ def told_of(exposition: str, model: str) -> Told:
             gauges.setdefault(called, []).append(value * factor)
         elif labels.get("model") != model:
             continue
-        elif name == "nv_inference_request_failure" and value:
-            reason = labels.get("reason", "OTHER").lower()
-            failures[reason] = failures.get(reason, 0) + int(value)
         elif name == "nv_inference_queue_summary_us" and "quantile" in labels:
             # of several versions the slower one; of no requests at all there is none: NaN
             if value == value:  # noqa: PLR0124
@@ -99,7 +86,6 @@ def told_of(exposition: str, model: str) -> Told:
         elif name == "nv_inference_pending_request_count":
             pending = (pending or 0) + int(value)
     return Told(
-        failures,
         queue_ms,
         pending,
         {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,12 @@ from pytest_inferbench.judge.runs import (
     judge_objective,
     judge_stored,
 )
-from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute, unjudged
+from pytest_inferbench.judge.verdict import Judgement, Verdict, unjudged
 from pytest_inferbench.launches import valid
 from pytest_inferbench.recording import environment_of, new_session, short
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.serving.beside import LoadBeside
+from pytest_inferbench.serving.failures import failed_in, judge_failures
 from pytest_inferbench.serving.runs import LATENCIES, LoadRun
 from pytest_inferbench.serving.split import PARTS, moved
 from pytest_inferbench.settings.metrics import FAILURES, TIMED_UNDER_LOAD
@@ -106,9 +106,11 @@ class Load(RunsHandle):
     def _judged_beside_load(self, beside: LoadBeside) -> list[Judgement]:
         budgets = [budget for metric in self.metrics if (budget := self._budget(metric))]
         relative = [budget for budget in budgets if budget.kind == "relative"]
-        judged = beside.judgements(relative, self.clients)
+        judged = beside.judgements(relative, self.clients, self._budget(FAILURES))
         absolute = [budget for budget in budgets if budget.kind == "absolute"]
-        if absolute:  # an objective is about this build alone, so it is measured alone
+        # an objective is about this build alone, so it is measured alone; so is what fails where
+        # nothing is measured beside the other side
+        if absolute or not relative:
             judged += self._judge_failures()
             judged += [
                 self._judge_load(budget, clients, runs, ())
@@ -122,18 +124,7 @@ class Load(RunsHandle):
         budget = self._budget(FAILURES)
         if budget is None:
             return []
-        runs = [run for each in self._loads.values() for run in each]
-        failures = Counter[str]()
-        for run in runs:
-            failures.update(run.failures)
-        asked, failed = sum(run.requests for run in runs), failures.total()
-        reasons = "; ".join(f"{count} of {reason}" for reason, count in failures.most_common())
-        judged = judge_absolute(budget, failed / asked if asked else 0.0, reasons)
-        if judged.verdict is Verdict.REGRESSED:
-            judged = dataclasses.replace(
-                judged, code="IB-850", detail=f"{failed} of {asked} requests failed; {reasons}"
-            )
-        return [judged]
+        return [judge_failures(budget, failed_in(run for r in self._loads.values() for run in r))]
 
     def _judge_once_more(
         self, budget: Budget, clients: int, runs: Sequence[LoadRun], stored: Sequence[Session]
@@ -149,11 +140,9 @@ class Load(RunsHandle):
         self, budget: Budget, clients: int, runs: Sequence[LoadRun], stored: Sequence[Session]
     ) -> Judgement:
         at_clients = f"{budget.metric}@{clients}"
-        untold = next(
-            (run.untold[budget.metric] for run in runs if budget.metric in run.untold), ""
-        )
-        figures = [run for run in runs if run.has(budget.metric)]
-        if len(figures) < len(runs):
+        if not all(run.has(budget.metric) for run in runs):
+            told = (run.untold.get(budget.metric, "") for run in runs)
+            untold = next(filter(None, told), "")
             detail = f"the server does not tell it: {untold or 'no figure'}"
             judged = unjudged(budget, Verdict.INCONCLUSIVE, "IB-660", detail)
             return dataclasses.replace(judged, metric=at_clients)
@@ -161,11 +150,9 @@ class Load(RunsHandle):
         judged = self._judged(
             budget, values, _recorded_at(clients, budget.metric, stored, self._label)
         )
-        details = [judged.detail]
+        details = [judged.detail, _strangers(runs)]
         if judged.verdict is Verdict.REGRESSED:
             details.insert(0, self._explained(clients, runs, stored))
-        if untold:
-            details.append(untold)
         if judged.code == "IB-612" and self._set_aside:
             details.append(f"set aside: {self._set_aside}")
         judged = dataclasses.replace(
@@ -308,14 +295,12 @@ def _plain(runs: Sequence[LoadRun]) -> dict[str, Any]:
 
 def _told(clients: int, runs: Sequence[LoadRun]) -> dict[str, Any]:
     """Return what a table shows of a number of clients, as plain types."""
-    failures = Counter[str]()
-    for run in runs:
-        failures.update(run.failures)
+    failed = failed_in(runs)
     return {
         "clients": clients,
         "runs": len(runs),
-        "requests": sum(run.requests for run in runs),
-        "failures": dict(failures),
+        "requests": failed.asked,
+        "failures": dict(failed.by_reason),
         "per_s": statistics.median(run.per_s for run in runs),
         "latency_ms": medians(run.latency_ms for run in runs),
         "queue_ms": medians(run.queue_ms for run in runs),
@@ -325,7 +310,12 @@ def _told(clients: int, runs: Sequence[LoadRun]) -> dict[str, Any]:
         "bytes_out": runs[-1].bytes_out,
         "bytes_in": runs[-1].bytes_in,
         "by_run": _by_run(runs),
+        "strangers": _strangers(runs),
     }
+
+
+def _strangers(runs: Sequence[LoadRun]) -> str:
+    return next(filter(None, (run.strangers for run in runs)), "")
 
 
 def _by_run(runs: Sequence[LoadRun]) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.command import Installation
@@ -366,8 +366,3 @@ def _hash_of(files: Mapping[str, Path]) -> str:
     for name, file in files.items():
         digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def facts(installation: Installation) -> dict[str, Any]:
-    """Return where a server is, as plain types, for people."""
-    return {key: value for key, value in installation.as_fields().items() if value}

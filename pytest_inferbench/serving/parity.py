@@ -8,17 +8,20 @@ at once, each with data of its own, must each get the answer to their own.
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
 from pytest_inferbench.conformance.probes import ROUNDING
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Similarity
 from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute
-from pytest_inferbench.partners import NoPartnerError, local_of
-from pytest_inferbench.serving.runs import Loaded, shapes_of
+from pytest_inferbench.partners import NoPartnerError, NoSuchPartnerError, local_of
+from pytest_inferbench.serving.runs import Loaded, alike, shapes_of
+from pytest_inferbench.serving.unlike import ALIKE, told_apart
 from pytest_inferbench.settings.budgets import Budget
 
 if TYPE_CHECKING:
@@ -27,10 +30,16 @@ if TYPE_CHECKING:
     from pytest_inferbench.accuracy.similarity import Similarity as Comparison
     from pytest_inferbench.bisect import Located
     from pytest_inferbench.cellrun import CellRun
+    from pytest_inferbench.load.result import LoadResult
     from pytest_inferbench.tasks.base import Sample
 
 CLIENTS = 16
-_SECONDS = 1.0
+ANSWERS_EACH = 2
+"""Checked answers that a client must have had, on average, before nothing wrong means right."""
+
+_LEAST_S = 1.0
+_SLOWER = 1.5
+"""How many times as long as alone, client by client, answers to many may take."""
 _THIS_HOST = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,12 +54,15 @@ class Parity:
         """The same artifact without a server.
 
         Raises:
-            NotAsked: It cannot run here.
+            NotAsked: There is no such cell.
+            NotHere: It cannot run here.
         """
         try:
             return local_of(self._run).run
-        except NoPartnerError as error:
+        except NoSuchPartnerError as error:
             raise NotAsked(str(error)) from error
+        except NoPartnerError as error:
+            raise NotHere(str(error)) from error
 
     @cached_property
     def local_outputs(self) -> Sequence[Sample]:
@@ -68,22 +80,64 @@ class Parity:
         """Return which answers of many clients at once are not those to their own data.
 
         Raises:
-            NotAsked: The local cell cannot run here, or there is too little data.
+            NotAsked: The model's data give no two answers that can be told apart.
         """
-        outputs = self.local_outputs
-        with Loaded(self._run, self._run.opened["ran"], clients, 2 * clients) as loaded:
-            wanted = [outputs[index] for index in loaded.sent]
-            if len(wanted) < 2:
-                raise NotAsked("the model's data has one sample of a kind: all send the same")
-            if any(shapes_of(each) != shapes_of(wanted[0]) for each in wanted):
-                raise NotAsked("its outputs are of another shape for each sample")
+        tolerance = ROUNDING[self._run.cell.precision]
+        sent = self._told_apart(tolerance, 2 * clients)
+        with Loaded(self._run, self._run.opened["ran"], clients, sent) as loaded:
+            wanted = [self.local_outputs[index] for index in sent]
             expected = loaded.save("expected", wanted)
-            result = loaded.answers(expected, ROUNDING[self._run.cell.precision], _SECONDS)
-        asked = result.requests + result.failed
-        return [
-            f"{count} of {asked} answers to {clients} clients: {reason}"
-            for reason, count in result.failures.items()
-        ]
+            stretch_s = seconds_for(self._alone_s(sent[0]), clients)
+            result = loaded.answers(expected, tolerance, stretch_s)
+        return faults_of(result)
+
+    def _told_apart(self, tolerance: float, most: int) -> list[int]:
+        """Return which samples have answers that are not those of others, at most so many."""
+        samples, outputs = alike(self._run.inputs), self.local_outputs
+        if len(samples) < 2:
+            raise NotAsked("the model's data has one sample of a kind: all send the same")
+        if any(shapes_of(outputs[i]) != shapes_of(outputs[samples[0]]) for i in samples):
+            raise NotAsked("its outputs are of another shape for each sample")
+        chosen = told_apart(((i, outputs[i]) for i in samples), tolerance, most)
+        if len(chosen) < 2:
+            raise NotAsked(ALIKE)
+        return chosen
+
+    def _alone_s(self, index: int) -> float:
+        """Return how long an answer takes while nobody else asks; the first may take longer."""
+        sample, waits_s = self._run.inputs[index], []
+        for _ in range(2):
+            started_s = time.monotonic()
+            self._run.infer(sample)
+            waits_s.append(time.monotonic() - started_s)
+        return min(waits_s)
+
+
+def seconds_for(alone_s: float, clients: int) -> float:
+    """Return how long many clients must ask so that each has enough answers.
+
+    They may have to wait for each other, and the last answer of the stretch is not counted.
+
+    Args:
+        alone_s: How long one answer takes while nobody else asks.
+        clients: How many ask at once.
+    """
+    return max(_LEAST_S, math.ceil((ANSWERS_EACH + 1) * clients * alone_s * _SLOWER))
+
+
+def faults_of(result: LoadResult) -> list[str]:
+    """Return which checked answers were not those due; too few of them are a fault too."""
+    asked = result.requests + result.failed
+    faults = [
+        f"{count} of {asked} answers to {result.clients} clients: {reason}"
+        for reason, count in result.failures.items()
+    ]
+    if not faults and asked < ANSWERS_EACH * result.clients:
+        faults.append(
+            f"{asked} answers to {result.clients} clients in {result.seconds:.1f} s, and"
+            f" {ANSWERS_EACH} for each are needed to tell whether they get their own"
+        )
+    return faults
 
 
 class ParityOver(Similarity):

@@ -6,6 +6,7 @@ open. Knows neither budgets nor baselines; load itself is made by `load/`.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,8 +33,16 @@ LATENCIES = ("mean", "sd", "p50", "p90", "p95", "p99")
 MOST_SAMPLES = 16
 """Different requests of a load: enough that no cache holds the answers, few enough to be held."""
 
-_NO_SUMMARIES = "it is the mean: the server offers no percentiles of its queue (summary_latencies)"
+_NO_SUMMARIES = "it offers no percentiles of its queue (summary_latencies)"
+_OTHERS_MINUTE = (
+    "its percentiles are of about its last minute, in which others may have asked, for it was not"
+    " started here"
+)
 _QUEUE_QUANTILE = 0.95
+
+_MORE_THAN_OURS = 1.1
+_UNMEASURED_S = 0.5
+"""How long clients ask beyond warm-up and measurement: until all are there, and stopped."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,12 @@ class Burst:
         requests: Requests that were made, failed ones included.
         failures: Reason -> how many failed for it.
         split_ms: The parts of a request's mean time; see `split.PARTS`.
-        queue_ms: "mean" and "p95" of the time in the server's queue.
-        untold: Metric -> what is to be said of its figure, or why there is none.
+        queue_ms: "mean" of the time in the server's queue, and "p95" where it tells.
+        untold: Metric -> why there is no figure.
         server: What else the server told: its batches, cache, devices.
         client_cpu_ms: CPU time of the client a request.
         bytes_out: Bytes sent a request; `bytes_in` those that came back.
+        strangers: What is to be said of requests in the split that are not ours; else empty.
     """
 
     per_s: float
@@ -64,6 +74,7 @@ class Burst:
     client_cpu_ms: float
     bytes_out: float
     bytes_in: float
+    strangers: str = ""
 
     def has(self, metric: str) -> bool:
         """Whether there is a figure of a metric as budgets name it."""
@@ -113,7 +124,11 @@ class Loaded:
     """
 
     def __init__(
-        self, run: CellRun, ran: Mapping[str, Any], clients: int, samples: int = MOST_SAMPLES
+        self,
+        run: CellRun,
+        ran: Mapping[str, Any],
+        clients: int,
+        sent: Sequence[int] | None = None,
     ) -> None:
         """Prepare the load.
 
@@ -121,13 +136,14 @@ class Loaded:
             run: The cell's run: its data are what clients send.
             ran: What the worker told when it opened the cell: where its server is.
             clients: How many ask at once.
-            samples: How many different requests they have between them, at most.
+            sent: Which of the model's samples they send, all of one shape; by default the first.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="inferbench-load-")
-        self.sent = alike(run.inputs, samples)
+        self.sent = alike(run.inputs, MOST_SAMPLES) if sent is None else sent
         inputs = self.save("inputs", [run.inputs[index] for index in self.sent])
         self.plan = plan_for(ran, clients, inputs).replace(samples=len(self.sent))
         self.observer = Observer(ran["addresses"], ran["model"])
+        self._is_owned = ran.get("pid") is not None
 
     def save(self, name: str, samples: Sequence[Sample]) -> Path:
         """Write samples where the load's process finds them, as long as this is open."""
@@ -146,11 +162,11 @@ class Loaded:
         """
         from pytest_inferbench.load.running import run_load
 
-        return run_load(
-            self.plan.replace(
-                verify=True, expected=expected, tolerance=tolerance, seconds=seconds, warmup_s=0.0
-            )
+        plan = self.plan.replace(
+            verify=True, expected=expected, tolerance=tolerance, seconds=seconds, warmup_s=0.0
         )
+        # whoever has to wait for all the others of a slow model was not forgotten
+        return run_load(plan.replace(request_timeout_s=max(plan.request_timeout_s, seconds)))
 
     def burst(self, seconds: float, warmup_s: float = 0.0) -> Burst:
         """Make load for a while.
@@ -177,7 +193,9 @@ class Loaded:
                 f"the server lost its counts under load: {error}",
                 "It was restarted, or its model was loaded again: its log says why.",
             ) from error
-        return _burst(result, served, seen)
+        burst = _burst(result, served, _queue(served, seen, self._is_owned), seen)
+        said = "" if self._is_owned else strangers(plan, result, served.requests)
+        return dataclasses.replace(burst, strangers=said)
 
     def close(self) -> None:
         """Forget the server, and what was prepared."""
@@ -253,7 +271,7 @@ def plan_for(ran: Mapping[str, Any], clients: int, inputs: Path) -> LoadPlan:
     )
 
 
-def alike(samples: Sequence[Sample], most: int) -> list[int]:
+def alike(samples: Sequence[Sample], most: int | None = None) -> list[int]:
     """Return which samples have the shapes of the first one, at most so many of them.
 
     Requests of a load are alike: those of another shape are left out.
@@ -279,7 +297,31 @@ def save_samples(path: Path, samples: Sequence[Sample]) -> Path:
     return path
 
 
-def _burst(result: LoadResult, served: Snapshot, seen: Watched) -> Burst:
+def strangers(plan: LoadPlan, result: LoadResult, served: int) -> str:
+    """Say so where a server answered many more requests than were asked here, warm-up included.
+
+    Args:
+        plan: The load.
+        result: What came of it; its warm-up is taken to have been as fast.
+        served: What the server counted meanwhile.
+    """
+    asked = result.requests + result.failed
+    whole_s = result.seconds + plan.warmup_s + _UNMEASURED_S
+    ours = asked * whole_s / result.seconds + 2 * plan.clients + plan.samples
+    if served <= _MORE_THAN_OURS * ours:
+        return ""
+    return (
+        f"others ask this server too: it answered {served} requests, of which about {ours:.0f} were"
+        " asked here; where the time went holds theirs"
+    )
+
+
+def _burst(
+    result: LoadResult,
+    served: Snapshot,
+    queue: tuple[Mapping[str, float], Mapping[str, str]],
+    seen: Watched,
+) -> Burst:
     if not result.requests:
         reasons = ", ".join(f"{count} of {reason}" for reason, count in result.failures.items())
         raise InferbenchError(
@@ -287,7 +329,7 @@ def _burst(result: LoadResult, served: Snapshot, seen: Watched) -> Burst:
             f"no request of {result.clients} clients was answered: {reasons or 'none was made'}",
             "The server's log says what it thought of them.",
         )
-    queue_ms, untold = _queue(served, seen)
+    queue_ms, untold = queue
     return Burst(
         per_s=result.per_s,
         latency_ms={name: result.figure(name) for name in LATENCIES},
@@ -300,7 +342,7 @@ def _burst(result: LoadResult, served: Snapshot, seen: Watched) -> Burst:
             "batch_mean": served.batch_mean,
             "executions": float(served.executions),
             "cache_hits": float(served.cache_hits),
-            "failures": float(sum(served.failures.values())),
+            "failures": float(served.failures),
             **seen.figures(),
         },
         client_cpu_ms=result.client_cpu_ms_each,
@@ -309,9 +351,14 @@ def _burst(result: LoadResult, served: Snapshot, seen: Watched) -> Burst:
     )
 
 
-def _queue(served: Snapshot, seen: Watched) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the time in the server's queue, and what is to be said of its percentile."""
+def _queue(
+    served: Snapshot, seen: Watched, is_owned: bool
+) -> tuple[Mapping[str, float], Mapping[str, str]]:
+    """Return the time in the server's queue, and why its percentile is not told."""
+    mean = {"mean": served.queue_ms}
+    if not is_owned:
+        return mean, {"queue_p95": _OTHERS_MINUTE}
     quantiles = seen.last.queue_ms if seen.last is not None else {}
-    if _QUEUE_QUANTILE in quantiles:
-        return {"mean": served.queue_ms, "p95": quantiles[_QUEUE_QUANTILE]}, {}
-    return {"mean": served.queue_ms, "p95": served.queue_ms}, {"queue_p95": _NO_SUMMARIES}
+    if _QUEUE_QUANTILE not in quantiles:
+        return mean, {"queue_p95": _NO_SUMMARIES}
+    return {**mean, "p95": quantiles[_QUEUE_QUANTILE]}, {}

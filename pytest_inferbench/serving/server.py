@@ -81,11 +81,6 @@ class Server:
             return 0
         return len(self._stubs - self.process.stubs())
 
-    def note_models(self, models: Sequence[str]) -> None:
-        """Note what is loaded now, and the processes that run it, after loading by `control`."""
-        self._models = tuple(models)
-        self._stubs = self.process.stubs() if self.process else frozenset()
-
     def check(self) -> None:
         """Say so if the server, or what runs a model in it, has died.
 
@@ -111,7 +106,8 @@ class Server:
             models: Which; by default all that were loaded when it was started.
 
         Raises:
-            InferbenchError: IB-803 the server itself ended; IB-808 it does not load them again.
+            InferbenchError: IB-803 the server itself ended; IB-808 it does not load them again;
+                IB-802 one is not ready in time.
         """
         if self.process is None:
             return False
@@ -124,7 +120,14 @@ class Server:
         deadline = time.monotonic() + READY_S
         for name in names:
             self.control.load(name)
-            while not self.control.is_model_ready(name) and time.monotonic() < deadline:
+            while not self.control.is_model_ready(name):
+                if time.monotonic() > deadline:
+                    raise InferbenchError(
+                        "IB-802",
+                        f"the Triton server (pid {self.pid}) did not have {name!r} ready again"
+                        f" within {READY_S:g} s after a process that ran it had died",
+                        f"Its log ends with what it said last.{self.process.log_end()}",
+                    )
                 time.sleep(_POLL_S)
         self._stubs = self.process.stubs()
         return True
@@ -286,11 +289,12 @@ def _free_ports(asked: Sequence[int]) -> list[int]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 sock.bind((HOST, port))
-            except OSError as error:
+            except (OSError, OverflowError) as error:
+                why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
                 raise InferbenchError(
                     "IB-801",
                     f"port {port} of {HOST}, which the Triton server shall have, cannot be had:"
-                    f" {error.strerror}",
+                    f" {why}",
                     "Name another, or 0 for any that is free.",
                 ) from error
             found.append(int(sock.getsockname()[1]))

@@ -7,8 +7,7 @@ are means over the requests that were answered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
 
 PARTS = ("network", "queue", "input", "infer", "output", "other")
 """What a request's time is made of, in the order that it passes through them; `network` is what the
@@ -33,8 +32,7 @@ class Snapshot:
         queue_ns: Of that, in the queue; and so on.
         inferences: Inferences made; a request may ask for several.
         executions: Batches that ran.
-        batches: Batch size -> how many batches of it ran; not every server tells.
-        failures: Reason -> requests that failed.
+        failures: Requests that failed.
     """
 
     requests: int = 0
@@ -44,11 +42,9 @@ class Snapshot:
     infer_ns: int = 0
     output_ns: int = 0
     cache_hits: int = 0
-    cache_misses: int = 0
     inferences: int = 0
     executions: int = 0
-    batches: Mapping[int, int] = field(default_factory=dict)
-    failures: Mapping[str, int] = field(default_factory=dict)
+    failures: int = 0
 
     def since(self, before: Snapshot) -> Snapshot:
         """Return what was counted since another moment.
@@ -56,12 +52,13 @@ class Snapshot:
         Raises:
             WentBackError: Something was counted less than then.
         """
-        found: dict[str, Any] = {}
-        for each in fields(self):
-            then, now = getattr(before, each.name), getattr(self, each.name)
-            differ = _difference if isinstance(now, int) else _differences
-            found[each.name] = differ(each.name, then, now)
-        return Snapshot(**found)
+        names = [each.name for each in fields(self)]
+        return Snapshot(
+            **{
+                name: _difference(name, getattr(before, name), getattr(self, name))
+                for name in names
+            }
+        )
 
     @property
     def request_ms(self) -> float:
@@ -135,18 +132,7 @@ def _ms(ms: float) -> str:
     return f"{ms:+.0f} ms" if abs(ms) >= 100 else f"{ms:+.3g} ms"
 
 
-def _difference(name: str, before: Any, after: Any) -> Any:
+def _difference(name: str, before: int, after: int) -> int:
     if after < before:
         raise WentBackError(f"{name.removesuffix('_ns')} went back from {before} to {after}")
     return after - before
-
-
-def _differences(name: str, before: Any, after: Any) -> Any:
-    gone = {key: after.get(key, 0) for key in before if after.get(key, 0) < before[key]}
-    for key, count in gone.items():
-        _difference(f"{name} {key}", before[key], count)
-    return {
-        key: count - before.get(key, 0)
-        for key, count in after.items()
-        if count - before.get(key, 0)
-    }

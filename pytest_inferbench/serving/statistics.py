@@ -5,7 +5,6 @@ Knows no budget and makes no load.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,7 +69,7 @@ class Observer:
             InferbenchError: It does not tell (IB-852).
         """
         try:
-            snapshot = snapshot_of(self._control.statistics(self._model))
+            return snapshot_of(self._control.statistics(self._model))
         except (InferbenchError, LookupError, TypeError, ValueError) as error:
             said = error.message if isinstance(error, InferbenchError) else repr(error)
             raise InferbenchError(
@@ -78,10 +77,6 @@ class Observer:
                 f"the server does not tell the statistics of {self._model!r}: {said}",
                 "Where a request's time went is read from Triton's statistics extension.",
             ) from error
-        told = self.told()
-        if told is not None and told.failures:  # by reason, where the metrics have them
-            snapshot = dataclasses.replace(snapshot, failures=told.failures)
-        return snapshot
 
     def told(self) -> Told | None:
         """Return what the server's metrics say now; None where they cannot be had."""

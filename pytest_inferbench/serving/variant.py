@@ -128,11 +128,6 @@ class Variant:
         }
 
     @property
-    def is_batched(self) -> bool:
-        """Whether requests have a first dimension that the server counts and joins by."""
-        return self.batch_limit > 0
-
-    @property
     def batch_limit(self) -> int:
         """The configuration's ``max_batch_size``."""
         if self.max_batch_size is not None:

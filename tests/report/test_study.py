@@ -51,9 +51,30 @@ def ledger():
 
 def test_variants_of_one_number_of_clients_stand_together(ledger):
     one, eight = studies(CELLS, ledger, {})
-    assert [(each.clients, len(each.rows)) for each in (one, eight)] == [(1, 1), (8, 3)]
+    assert [(each.clients, len(each.rows)) for each in (one, eight)] == [(1, 3), (8, 3)]
     assert [row.gain for row in eight.rows] == [None, pytest.approx(0.5), pytest.approx(-0.1)]
     assert not any(row.is_best for row in eight.rows), "without objectives nothing is the best"
+
+
+def test_who_was_not_measured_has_a_row_and_no_other_takes_its_place_as_the_first(ledger):
+    absent = Ledger()
+    for entry in ledger:
+        payload = entry.payload
+        if payload["cell"] == CELLS[0].id:
+            payload = {"cell": CELLS[0].id, "kind": "load"}
+        absent.note(entry.nodeid, outcome=entry.outcome, payload=payload)
+    (eight,) = studies(CELLS, absent, objectives(p95="10 ms"))
+    plain_one, fast, slow = eight.rows
+    assert (plain_one.is_measured, plain_one.is_best) == (False, False)
+    assert (fast.gain, slow.gain) == (None, None)
+    assert slow.is_best
+    text = "\n".join(lines(eight))
+    assert "  triton-plain  not measured\n" in text
+    assert text.count("triton-plain") == 1, "nothing is drawn of it"
+    written = json.loads(json.dumps(plain(eight)))
+    assert [each["measured"] for each in written["variants"]] == [False, True, True]
+    (one, _) = studies(CELLS, ledger, {})
+    assert [row.is_measured for row in one.rows] == [True, False, False]
 
 
 def test_the_best_is_the_fastest_of_those_that_will_do(ledger):
@@ -68,6 +89,8 @@ def test_the_best_is_the_fastest_of_those_that_will_do(ledger):
     assert "met, the best" in text
     assert "+50.0%" in text
     assert "queue 20.250" in text
+    eight.rows[2].told["strangers"] = "others ask this server too"
+    assert list(lines(eight))[-1] == "  triton-slow: others ask this server too"
 
 
 def test_failed_requests_and_unknown_figures_speak_against_a_variant():

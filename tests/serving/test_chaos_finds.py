@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 
 pytest.importorskip("hypothesis")
 
-from pytest_inferbench.conformance.contract import NotAsked
-from pytest_inferbench.serving.chaos import attack, crowd, slow
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
+from pytest_inferbench.serving.chaos import attack, crowd, slow, stage
 from pytest_inferbench.serving.chaos.overflow import queue_overflow
 from pytest_inferbench.serving.chaos.seen import wrong_answers
 from pytest_inferbench.serving.chaos.stage import Staging, staged
@@ -26,7 +27,7 @@ SERVER = Path(__file__).with_name("lenient_server.py")
 def staging():
     started = []
 
-    def start(fault):
+    def start(fault, values=(1, 2, 4, 8)):
         process = subprocess.Popen(
             [sys.executable, str(SERVER), fault],
             stdin=subprocess.PIPE,
@@ -35,7 +36,7 @@ def staging():
         )
         started.append(process)
         port = int(process.stdout.readline())
-        inputs = [{"x": np.full((1, 4), number, np.float32)} for number in (1, 2, 4, 8)]
+        inputs = [{"x": np.full((1, 4), number, np.float32)} for number in values]
         return Staging(inputs, 1e-4, url=f"http://127.0.0.1:{port}")
 
     yield start
@@ -77,6 +78,13 @@ def test_an_answer_to_the_wrong_caller_is_found_and_whose_it_is(staging):
     assert "it is the answer to request" in fault
 
 
+def test_nobody_is_asked_whose_swapped_answers_would_not_be_seen(staging):
+    with pytest.raises(NotAsked, match="alike"), staged(staging("swapped", (1, 1.00001))):
+        pass
+    with staged(staging("swapped", (1, 1.00001, 4))) as stage:
+        assert [example.inputs["x"][0, 0] for example in stage.examples] == [1, 4]
+
+
 @pytest.mark.slow
 def test_a_server_with_one_thread_is_held_up_by_slow_clients(staging, monkeypatch):
     monkeypatch.setattr(slow, "_PATIENCE_S", 2.0)
@@ -87,9 +95,21 @@ def test_a_server_with_one_thread_is_held_up_by_slow_clients(staging, monkeypatc
 
 def test_a_crowd_is_answered(staging, monkeypatch):
     monkeypatch.setattr(crowd, "CONNECTIONS", 100)
+    soft, hard = limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(crowd, "_SPARE", min(soft, hard - 101))  # more than it may have
     seen = crowd.crowd(staging("none"))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == limit
     assert seen.faults == ()
     assert seen.figures["status_200"] == 100
+
+
+def test_what_this_machine_is_too_weak_for_applies_all_the_same(staging, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 1000))
+    with pytest.raises(NotHere, match="1000 open files here, and 1300"):
+        crowd.crowd(staging("none"))
+    monkeypatch.setattr(stage, "_SLOWEST_S", 0.0)
+    with pytest.raises(NotHere, match="too long"), staged(staging("none")):
+        pass
 
 
 def test_somebody_elses_server_is_not_broken(staging):

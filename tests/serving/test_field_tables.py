@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from field.kept import Kept
-from field.tables import decided, field_page, scaling_page
+from field.tables import _failed_share, decided, field_page, scaling_page
 
 from pytest_inferbench.serving.decision import DEFAULT, ladder_of
 from pytest_inferbench.serving.scaling import Point, Price, scale
@@ -55,6 +55,12 @@ def test_a_way_has_medians_and_a_word():
     page = field_page(rows, FACTS)
     assert "medians of\n3 runs" in page
     assert "| Triton, gRPC | 100 | 8.00 | 40.00 | 9.00 | 442,368 |  | 0.30 | 0.10 | 4.00 |" in page
+
+
+def test_what_failed_is_a_share_of_what_was_asked():
+    assert _failed_share({**run(40, failures=50), "requests": 150}) == 0.25
+    assert _failed_share(run(40, failures=50)) == 1
+    assert _failed_share(run(40)) == 0
 
 
 def test_a_sweep_says_what_is_a_lower_bound_and_what_a_million_costs():

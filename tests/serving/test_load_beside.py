@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
 
 from pytest_inferbench.comparing import Round
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
 from pytest_inferbench.options import Options
-from pytest_inferbench.serving.beside import LoadBeside, LoadComparison, LoadSpeedup, ShownUnderLoad
+from pytest_inferbench.serving.beside import (
+    LoadBeside,
+    LoadComparison,
+    LoadSpeedup,
+    ShownUnderLoad,
+    _LiveServer,
+)
 from pytest_inferbench.serving.runs import Burst
 from pytest_inferbench.serving.split import PARTS
 from pytest_inferbench.settings.budgets import parse_budget, parse_budgets
@@ -23,14 +32,14 @@ from pytest_inferbench.settings.schema import Settings as AllSettings
 NOISE = (1.0, 1.01, 0.99, 1.005, 0.995)
 
 
-def shown(mean_ms, queue_ms=0.0):
+def shown(mean_ms, queue_ms=0.0, failures=()):
     split = {**dict.fromkeys(PARTS, 0.0), "infer": mean_ms - queue_ms, "queue": queue_ms}
     latency = dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "sd"), mean_ms)
     burst = Burst(
         per_s=8e3 / mean_ms,
         latency_ms=latency,
         requests=100,
-        failures={},
+        failures=dict(failures),
         split_ms=split,
         queue_ms={},
         untold={},
@@ -60,12 +69,13 @@ def run(tmp_path):
 def rounds(monkeypatch):
     """Let every comparison take rounds of these mean times until it is decided."""
 
-    def rounds(partner_ms, candidate_ms, queue_ms=0.0, most=30):
+    def rounds(partner_ms, candidate_ms, queue_ms=0.0, most=30, failures=((), ())):
         def until(self, decided, most_s):
             noise = itertools.cycle(NOISE)
             while not (self.rounds and decided()) and len(self.rounds) < most:
-                candidate = shown(candidate_ms * next(noise), queue_ms)
-                self.rounds.append(Round(shown(partner_ms * next(noise)), candidate))
+                candidate = shown(candidate_ms * next(noise), queue_ms, failures[1])
+                partner = shown(partner_ms * next(noise), failures=failures[0])
+                self.rounds.append(Round(partner, candidate))
                 self.seconds += 10
 
         monkeypatch.setattr(LoadComparison, "until", until)
@@ -76,7 +86,8 @@ def rounds(monkeypatch):
 def test_twice_as_many_answers_pass_a_budget_of_half_as_many_again(run, rounds):
     rounds(10.0, 5.0)
     handle = LoadSpeedup(run)
-    (judged,) = handle.judgements()
+    judged, failed = handle.judgements()
+    assert (failed.metric, failed.verdict) == ("load_failures@8", Verdict.PASS)
     assert (judged.metric, judged.verdict) == ("load_speedup@8", Verdict.PASS)
     assert judged.value == pytest.approx(2, rel=0.05)
     assert "beside ort-cpu at int8" in judged.detail
@@ -86,9 +97,38 @@ def test_twice_as_many_answers_pass_a_budget_of_half_as_many_again(run, rounds):
 
 def test_too_few_answers_are_red_and_say_where_the_time_goes(run, rounds):
     rounds(10.0, 12.0, queue_ms=3.0)
-    (judged,) = LoadSpeedup(run).judgements()
+    judged, _ = LoadSpeedup(run).judgements()
     assert (judged.verdict, judged.code) == (Verdict.REGRESSED, "IB-605")
     assert judged.detail.startswith("of the mean: queue +3 ms of +")
+
+
+FAILING = {"HTTP 503": 20}
+
+
+def test_who_fails_requests_is_red_however_fast_the_others_are(run, rounds):
+    rounds(10.0, 5.0, failures=((), FAILING))
+    judged, failed = LoadSpeedup(run).judgements()
+    assert judged.verdict is Verdict.PASS
+    assert (failed.metric, failed.code) == ("load_failures@8", "IB-850")
+    assert failed.value == pytest.approx(0.2)
+    assert failed.detail.endswith("of HTTP 503")
+    budget = [relative("load_p50", "+10%")]
+    judged, failed = beside(run, 8).judgements(budget, (8,), absolute("load_failures", 0))
+    assert (judged.verdict, failed.verdict) == (Verdict.IMPROVED, Verdict.REGRESSED)
+    allowed = beside(run, 8).judgements(budget, (8,), absolute("load_failures", 0.3))
+    assert allowed[1].verdict is Verdict.PASS
+
+
+def test_beside_who_fails_requests_nothing_can_be_said(run, rounds):
+    rounds(10.0, 5.0, failures=(FAILING, ()))
+    judged, failed = LoadSpeedup(run).judgements()
+    assert (judged.verdict, judged.code) == (Verdict.INCONCLUSIVE, "IB-856")
+    assert "ort-cpu at int8 answers too few to compare with: " in judged.detail
+    assert failed.verdict is Verdict.PASS
+
+
+def absolute(metric, limit):
+    return parse_budget(METRICS[metric], limit)
 
 
 def relative(metric, text):
@@ -115,6 +155,37 @@ def test_relative_budgets_are_judged_against_the_other_side(run, rounds):
     assert throughput.change.value == pytest.approx(10 / 13 - 1, abs=0.02)
     assert handle.figures()["against_load_throughput_per_s@8"] == pytest.approx(800, rel=0.02)
     assert handle.context()["compared with"] == "old.onnx"
+
+
+@pytest.mark.parametrize("ending", ["disturbed", "failed"])
+def test_the_load_of_a_round_that_does_not_count_is_closed_too(run, monkeypatch, ending):
+    closed = []
+
+    class Side(_LiveServer):
+        def launch(self, _):
+            self.starting = Future()
+            self.starting.set_result(contextlib.nullcontext())
+
+        def open(self):
+            self._loaded = SimpleNamespace(close=lambda: closed.append(self))
+
+        def guard(self, _):
+            if ending == "failed":
+                raise InferbenchError("IB-301", "it died")
+
+        def unguard(self):
+            self.disturbed = "a neighbour"
+
+        def burst(self, _):
+            pass
+
+    comparison = LoadComparison(run, run, "old", 8)
+    monkeypatch.setattr(comparison, "_side", lambda run, fields: Side(run, fields, 8))
+    expected = pytest.raises(InferbenchError) if ending == "failed" else contextlib.nullcontext()
+    with expected:
+        comparison._take([{}, {}])
+    assert len(closed) == 2
+    assert comparison.rounds == []
 
 
 def test_equal_servers_pass_and_undecided_ones_are_said(run, rounds):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -13,10 +15,14 @@ from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
 from pytest_inferbench.launches import valid
+from pytest_inferbench.load.plan import LoadPlan
+from pytest_inferbench.load.result import LoadResult
 from pytest_inferbench.options import Options
+from pytest_inferbench.serving.exposition import Told
 from pytest_inferbench.serving.handle import Load
-from pytest_inferbench.serving.runs import LATENCIES, LoadRun
-from pytest_inferbench.serving.split import PARTS
+from pytest_inferbench.serving.runs import LATENCIES, LoadRun, _queue, strangers
+from pytest_inferbench.serving.split import PARTS, Snapshot
+from pytest_inferbench.serving.statistics import Watched
 from pytest_inferbench.settings.budgets import parse_budgets
 from pytest_inferbench.settings.schema import MatrixSettings, ModelSettings, ServingSettings
 from pytest_inferbench.settings.schema import Settings as AllSettings
@@ -148,6 +154,16 @@ def test_failed_requests_fail_with_their_reasons(given):
     assert allowed["load_failures"].verdict is Verdict.PASS
 
 
+def test_failed_requests_are_judged_though_no_budget_compares_anything(given):
+    def failing(clients, _):
+        return load_run(clients=clients, failures={"HTTP 429": 10})
+
+    run = given(failing)
+    run.gate.options = dataclasses.replace(run.gate.options, against_model=Path("old.onnx"))
+    (judged,) = Load(run).judgements()
+    assert (judged.metric, judged.code) == ("load_failures", "IB-850")
+
+
 def test_an_objective_needs_no_baseline_and_says_what_the_time_is_made_of(given):
     handle = Load(given(slower, budgets={"load_p95": "10 ms"}, concurrency=(8,)))
     judged = by_metric(handle)["load_p95@8"]
@@ -157,17 +173,48 @@ def test_an_objective_needs_no_baseline_and_says_what_the_time_is_made_of(given)
     )
 
 
-def test_the_queue_is_an_objective_and_a_stand_in_is_said(given):
-    said = {"queue_p95": "it is the mean"}
-
+def test_the_queue_is_an_objective(given):
     def make(clients, _):
-        return load_run(queue_ms=20.0, clients=clients, untold=said)
+        return load_run(queue_ms=20.0, clients=clients)
 
     judged = by_metric(Load(given(make, budgets={"queue_p95": "5 ms"}, concurrency=(8,))))
     queue = judged["queue_p95@8"]
     assert (queue.verdict, queue.code) == (Verdict.REGRESSED, "IB-602")
     assert queue.value == pytest.approx(40)
-    assert queue.detail.endswith("it is the mean")
+
+
+def test_without_a_percentile_of_the_queue_nothing_is_said_of_it(given):
+    def make(clients, _):
+        return dataclasses.replace(
+            load_run(clients=clients),
+            queue_ms={"mean": 0.2},
+            untold={"queue_p95": "it offers no percentiles"},
+            strangers="others ask this server too",
+        )
+
+    budgets = {"queue_p95": "5 ms", "queue_mean": "5 ms"}
+    handle = Load(given(make, budgets=budgets, concurrency=(8,)))
+    judged = by_metric(handle)
+    queue = judged["queue_p95@8"]
+    assert (queue.verdict, queue.code) == (Verdict.INCONCLUSIVE, "IB-660")
+    assert queue.detail == "the server does not tell it: it offers no percentiles"
+    assert judged["queue_mean@8"].verdict is Verdict.PASS
+    assert judged["queue_mean@8"].detail.endswith("others ask this server too")
+    assert handle.details()["load"][0]["strangers"] == "others ask this server too"
+
+
+@pytest.mark.parametrize(("served", "is_said"), [(1600, False), (3000, True)])
+def test_requests_of_others_are_said(served, is_said):
+    plan = LoadPlan("http://127.0.0.1:8000", "net", clients=8, seconds=2.0, warmup_s=0.5)
+    assert bool(strangers(plan, LoadResult("http", 8, 2.0, 1000, {}), served)) is is_said
+
+
+@pytest.mark.parametrize(
+    ("is_owned", "quantiles", "has"), [(True, {0.95: 3.0}, 1), (True, {}, 0), (False, {0.95: 3}, 0)]
+)
+def test_a_percentile_is_taken_from_a_server_of_our_own_alone(is_owned, quantiles, has):
+    queue_ms, untold = _queue(Snapshot(), Watched(last=Told(queue_ms=quantiles)), is_owned)
+    assert ("p95" in queue_ms, "queue_p95" in untold) == (has, not has)
 
 
 def test_runs_that_do_not_count_are_said(given):

@@ -193,7 +193,6 @@ def test_models_are_loaded_later_and_refused(installation, repository):
     with running(installation, Order(repository)) as server:
         assert not server.control.is_model_ready("net")
         server.control.load("net")
-        server.note_models(["net"])
         assert ask(server)["shape"] == [1, 4]
         with pytest.raises(InferbenchError, match="does not load the model 'nothing'") as caught:
             server.control.load("nothing")

@@ -106,7 +106,7 @@ def test_faults(fields, said):
 
 
 def test_the_largest_batch():
-    assert not Variant().is_batched
+    assert Variant().batch_limit == 0
     assert Variant(batching=True).batch_limit == DEFAULT_BATCH
     assert Variant(batching=True, preferred_batch_sizes=(16,)).batch_limit == 16
     assert Variant(max_batch_size=3).batch_limit == 3

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import resource
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
-from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.contract import NotHere
 from pytest_inferbench.serving.chaos.seen import Seen, improper, statuses, wrong_answers
 from pytest_inferbench.serving.chaos.stage import Staging, staged
 
@@ -24,8 +25,7 @@ def crowd(staging: Staging) -> Seen:
 
     That is each of them, unless the model is slow; then they are spread evenly.
     """
-    _allow_files(CONNECTIONS + _SPARE)
-    with staged(staging) as stage, ExitStack() as open_ones:
+    with _files(CONNECTIONS + _SPARE), staged(staging) as stage, ExitStack() as open_ones:
         first = stage.asker(_PATIENCE_S)
         askers = [open_ones.enter_context(first.another()) for _ in range(CONNECTIONS)]
         started_s = time.monotonic()
@@ -51,14 +51,19 @@ def crowd(staging: Staging) -> Seen:
     )
 
 
-def _allow_files(count: int) -> None:
-    """Let this process, and the server that it starts, have so many open files.
+@contextmanager
+def _files(count: int) -> Iterator[None]:
+    """Let this process, and the server that it starts, have so many open files meanwhile.
 
     Raises:
-        NotAsked: The machine's limit is lower.
+        NotHere: The machine's limit is lower.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
-        raise NotAsked(f"a process may have {hard} open files here, and {count} are needed")
+        raise NotHere(f"a process may have {hard} open files here, and {count} are needed")
     if soft != resource.RLIM_INFINITY and soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -61,7 +61,7 @@ GIANTS: Mapping[str, Giant] = {
 def giants(staging: Staging) -> Seen:
     """Send each kind of giant, growing, until the server dies or the largest was refused."""
     faults: list[str] = []
-    known: list[str] = []
+    deaths: list[str] = []
     figures: dict[str, float] = {}
     for name, giant in GIANTS.items():
         with staged(staging) as stage, stage.asker() as asker:
@@ -75,7 +75,7 @@ def giants(staging: Staging) -> Seen:
             if died_at:
                 said = f"the server ({version}) dies of {name}, {died_at} of them"
                 if is_up_to(version, giant.known_to):
-                    known.append(f"{said}, as versions to {giant.known_to} do: {giant.reference}")
+                    deaths.append(f"{said}, as versions to {giant.known_to} do: {giant.reference}")
                 else:
                     faults.append(said)
                 continue
@@ -86,7 +86,7 @@ def giants(staging: Staging) -> Seen:
             ]
             if not (reply := asker.ask(0)).is_right:
                 faults.append(f"after {name} a good request: {reply.wrong or reply.said}")
-    return Seen(tuple(faults), tuple(known), figures)
+    return Seen(tuple(faults), (), figures, tuple(deaths))
 
 
 def _send(stage: Stage, giant: Giant, good: Good) -> tuple[int, dict[int, Ending]]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.serving.chaos.stage import Staging
 
-_SAMPLES = 4
+_SAMPLES = 12
+"""Of which some may be answered alike: then fewer are asked for."""
 
 
 class Resilience:

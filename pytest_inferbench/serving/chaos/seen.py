@@ -45,11 +45,14 @@ class Seen:
         faults: What it owed and did not do; any fails the question.
         known: What it does that is known of it, and is no fault of the one who asks.
         figures: Recovery times, counts and the like, by name and unit.
+        deaths: What it died of, as its version is known to: no fault of the one who asks, but
+            nothing that it withstood either.
     """
 
     faults: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    deaths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

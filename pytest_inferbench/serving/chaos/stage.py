@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pytest_inferbench.conformance.contract import NotAsked
+from pytest_inferbench.conformance.contract import NotAsked, NotHere
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.chaos.asking import (
     Asker,
@@ -27,12 +27,14 @@ from pytest_inferbench.serving.chaos.asking import (
 )
 from pytest_inferbench.serving.repository import write_repository
 from pytest_inferbench.serving.server import Installation, Order, Process, Server, connect, start
+from pytest_inferbench.serving.unlike import ALIKE, told_apart
 from pytest_inferbench.serving.variant import Variant
 
 MODEL = "model"
 _EXIT_S = 1
 _CALM_S = 30.0
 _SLOWEST_S = 1.0
+_EXAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Stage:
         server: It; another one after `restart`.
         model: The model's name.
         address: "host:port" for HTTP; it stays the same.
-        examples: What it answered while nothing else went on.
+        examples: What it answered while nothing else went on, every two unlike.
         calm_s: The longest that this took, the first answer apart.
     """
 
@@ -146,7 +148,8 @@ class Stage:
         """Ask for every input while nothing else goes on; return the answers and the longest wait.
 
         Raises:
-            NotAsked: It takes so long that nothing could be told from a few seconds of load.
+            NotHere: It takes so long that nothing could be told from a few seconds of load.
+            NotAsked: An answer to the wrong caller could not be told from the right one.
         """
         told = self.server.control.model_metadata(self.model)
         outputs = [each["name"] for each in told["outputs"]]
@@ -161,8 +164,12 @@ class Stage:
             connection.close()
         calm_s = max(waits_s[1:])
         if calm_s > _SLOWEST_S:
-            raise NotAsked(f"an answer takes {calm_s:.1f} s: too long to be asked under load")
-        return examples, calm_s
+            raise NotHere(f"an answer takes {calm_s:.1f} s: too long to be asked under load")
+        answers = ((number, each.outputs) for number, each in enumerate(examples))
+        chosen = told_apart(answers, self._staging.tolerance, _EXAMPLES)
+        if len(chosen) < 2:
+            raise NotAsked(ALIKE)
+        return [examples[number] for number in chosen], calm_s
 
 
 @contextmanager
