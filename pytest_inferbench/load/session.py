@@ -329,8 +329,9 @@ class Session:
 
     def _drain(self, tally: Tally, warming: Tally) -> None:
         """Wait for answers; a request of the warm-up that has none yet is no better than others."""
-        self._fold(tally)
-        slowest_s = max(each.histogram.most_ms for each in (tally, warming)) / 1e3
+        for each in (tally, warming):
+            self._fold(each)
+        slowest_s = max(tally.histogram.most_ms, warming.histogram.most_ms) / 1e3
         give_up_s = time.monotonic() + patience_s(self.plan, slowest_s)
         while (unanswered := tally.open + warming.open) and time.monotonic() < give_up_s:
             self._gevent.sleep(0.005)
