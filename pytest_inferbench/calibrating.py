@@ -163,9 +163,7 @@ class Calibration:
                 return search
             if trial.figures and budget.metric not in trial.figures:
                 raise _no_figure(budget.metric, trial)
-            search.held[count] = bool(trial.figures) and _holds(
-                budget, trial.figures[budget.metric]
-            )
+            search.held[count] = bool(trial.figures) and budget.holds(trial.figures[budget.metric])
         search.stopped = _why(search, most)
         return search
 
@@ -323,10 +321,6 @@ def _kept_at(artifact: Artifact) -> tuple[float | None, float | None]:
         return None, None
     size = artifact.facts.get("bytes", path.stat().st_size)
     return float(size) / _MIB, path.stat().st_mtime
-
-
-def _holds(budget: Budget, value: float) -> bool:
-    return value >= budget.limit if budget.better == "higher" else value <= budget.limit
 
 
 def _why(search: Search, most: int) -> str:

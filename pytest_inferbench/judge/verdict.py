@@ -73,8 +73,7 @@ def judge_absolute(budget: Budget, value: float, detail: str = "") -> Judgement:
 
     A figure that is not finite is a regression, whatever the limit.
     """
-    inside = value >= budget.limit if budget.better == "higher" else value <= budget.limit
-    passed = math.isfinite(value) and inside
+    passed = math.isfinite(value) and budget.holds(value)
     return Judgement(
         metric=budget.metric,
         verdict=Verdict.PASS if passed else Verdict.REGRESSED,

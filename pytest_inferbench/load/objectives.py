@@ -63,8 +63,7 @@ def missed(result: LoadResult, objectives: Mapping[str, Budget]) -> list[str]:
     said = []
     for name, budget in objectives.items():
         value = result.figure(name)
-        good = value >= budget.limit if budget.better == "higher" else value <= budget.limit
-        if not good:
+        if not budget.holds(value):
             clients = f"{result.clients} clients"
             asked = clients if result.rate_per_s is None else f"{result.rate_per_s:g} /s due"
             unit = "" if budget.unit in ("ratio", "value") else f" {budget.unit}"

@@ -169,8 +169,7 @@ def missed(figures: Mapping[str, float], objectives: Mapping[str, Budget]) -> tu
     said = []
     for name, objective in objectives.items():
         value = figures.get(name, math.nan)
-        lower = objective.better == "lower"
-        if not (value <= objective.limit if lower else value >= objective.limit):
+        if not objective.holds(value):
             said.append(f"{name} {figure(value, objective.unit)}, not {objective.text}")
     if figures.get("failures", 0.0) > 0 and "failures" not in objectives:
         said.append(f"{figures['failures']:.2%} of requests failed")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pytest_inferbench.backends.contract import TensorSpec
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.load.protobuf import fields
 
 _TYPES = {
     1: "float32",
@@ -32,7 +33,6 @@ _TYPES = {
 }
 """ONNX's numbers of the types that a server can carry."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Numbers of fields, in the order of ModelProto, GraphProto, TensorProto, ValueInfoProto ...
 _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
@@ -74,16 +74,16 @@ def _read(view: memoryview) -> OnnxSignature:
     outputs: list[TensorSpec] = []
     weights: set[str] = set()
     beside: dict[str, None] = {}
-    graphs = [content for number, content in _fields(view) if number == _MODEL_GRAPH]
+    graphs = [content for number, content in fields(view) if number == _MODEL_GRAPH]
     if not graphs:
         raise ValueError("it has no graph")
-    for number, content in _fields(_part(graphs[0])):
+    for number, content in fields(_part(graphs[0])):
         if number == _GRAPH_INPUT:
             inputs.append(_spec(_part(content)))
         elif number == _GRAPH_OUTPUT:
             outputs.append(_spec(_part(content)))
         elif number == _GRAPH_INITIALIZER:
-            for field, value in _fields(_part(content)):
+            for field, value in fields(_part(content)):
                 if field == _TENSOR_NAME:
                     weights.add(_text(value))
                 elif field == _TENSOR_EXTERNAL:
@@ -94,41 +94,6 @@ def _read(view: memoryview) -> OnnxSignature:
 
 
 _Content = memoryview | int
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, _Content]]:
-    """Yield each field of a message: its number, and its bytes or its value."""
-    at, end = 0, len(view)
-    while at < end:
-        key, at = _varint(view, at)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, at = _varint(view, at)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            size, at = _varint(view, at)
-        elif kind in (_FIXED64, _FIXED32):
-            size = 8 if kind == _FIXED64 else 4
-        else:
-            raise ValueError("it is not in the format of protocol buffers")
-        if at + size > end:
-            raise ValueError("it is cut off")
-        yield number, view[at : at + size]
-        at += size
-
-
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("it is not in the format of protocol buffers")
 
 
 def _part(content: _Content) -> memoryview:
@@ -143,19 +108,19 @@ def _text(content: _Content) -> str:
 
 def _location(entry: memoryview) -> Iterator[str]:
     """Yield the file that an entry of external data names."""
-    found = dict(_fields(entry))
+    found = dict(fields(entry))
     if _text(found.get(1, memoryview(b""))) == "location":
         yield PurePosixPath(_text(found[2])).as_posix()
 
 
 def _spec(value_info: memoryview) -> TensorSpec:
     """Read a ValueInfoProto: name = 1, type = 2; of that tensor_type = 1: elem_type, shape."""
-    found = dict(_fields(value_info))
+    found = dict(fields(value_info))
     name = _text(found[1]) if 1 in found else ""
-    kind = dict(_fields(_part(found[2]))) if 2 in found else {}
+    kind = dict(fields(_part(found[2]))) if 2 in found else {}
     if 1 not in kind:
         raise ValueError(f"{name!r} is no tensor")
-    tensor = dict(_fields(_part(kind[1])))
+    tensor = dict(fields(_part(kind[1])))
     number = tensor.get(1, 0)
     if number not in _TYPES:
         raise ValueError(f"{name!r} is of ONNX's type {number}, which a server does not carry")
@@ -164,12 +129,12 @@ def _spec(value_info: memoryview) -> TensorSpec:
 
 
 def _each(message: memoryview, number: int) -> Iterator[memoryview]:
-    return (_part(content) for found, content in _fields(message) if found == number)
+    return (_part(content) for found, content in fields(message) if found == number)
 
 
 def _dimension(message: memoryview) -> int | str:
     """Read a Dimension: a number, a symbol, or nothing."""
-    found = dict(_fields(message))
+    found = dict(fields(message))
     if 1 in found:
         value = found[1]
         return int(value) if isinstance(value, int) else -1  # a varint

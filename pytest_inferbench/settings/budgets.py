@@ -53,6 +53,10 @@ class Budget:
     text: str
     origin: Origin
 
+    def holds(self, value: float) -> bool:
+        """Whether a figure in `unit` is within an absolute limit; what is no number is not."""
+        return value >= self.limit if self.better == "higher" else value <= self.limit
+
 
 Scope = tuple[str | None, str | None]
 """The precision and the hardware id an entry is for; None where it is for all."""

@@ -5,12 +5,47 @@ Beside each backend in Python that is installed; takes arrays, gives arrays, kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 Tensors = dict[str, Any]
+
+
+def outcomes(
+    inputs: Sequence[Tensors], once: Callable[[Tensors], Tensors], is_batched: bool
+) -> list[Tensors | Exception]:
+    """Return what each request's inputs gave, in their order; the error where they gave none.
+
+    Args:
+        inputs: Of each request.
+        once: Runs the model.
+        is_batched: Whether requests may be joined at all.
+    """
+    found: list[Any] = [None] * len(inputs)
+    for group in grouped(inputs) if is_batched else [[i] for i in range(len(inputs))]:
+        given = _joined([inputs[i] for i in group], once)
+        for index, outcome in zip(group, given, strict=True):
+            found[index] = outcome
+    return found
+
+
+def _joined(
+    parts: Sequence[Tensors], once: Callable[[Tensors], Tensors]
+) -> list[Tensors | Exception]:
+    """Run inputs as one batch; one by one where that fails, so that each gets its own error."""
+    try:
+        if len(parts) == 1:
+            return [once(parts[0])]
+        outputs = once({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        rows = [len(next(iter(part.values()))) for part in parts]
+        if all(array.shape[:1] == (sum(rows),) for array in outputs.values()):
+            return [*split(outputs, rows)]
+    except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
+        if len(parts) == 1:
+            return [error]
+    return [each for part in parts for each in _joined([part], once)]
 
 
 def grouped(inputs: Sequence[Tensors]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
-from batching import grouped, split  # type: ignore[import-not-found]
+from batching import outcomes  # type: ignore[import-not-found]
 
 _PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
 _MODES = {"0": ort.ExecutionMode.ORT_SEQUENTIAL, "1": ort.ExecutionMode.ORT_PARALLEL}
@@ -73,27 +73,11 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request."""
         inputs = [self._read(request) for request in requests]
-        answers: list[Any] = [None] * len(requests)
-        for group in grouped(inputs) if self._is_batched else [[i] for i in range(len(inputs))]:
-            for index, outputs in zip(group, self._run([inputs[i] for i in group]), strict=True):
-                answers[index] = self._answer(requests[index], outputs)
-        return answers
+        given = outcomes(inputs, self._once, self._is_batched)
+        return [self._answer(*each) for each in zip(requests, given, strict=True)]
 
-    def _run(self, parts: Sequence[Tensors]) -> list[Tensors | Exception]:
-        """Run inputs as one batch; one by one where that fails, so that each gets its own error."""
-        try:
-            if len(parts) == 1:
-                return [dict(zip(self._outputs, self._session.run(None, parts[0]), strict=True))]
-            joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            outputs = dict(zip(self._outputs, self._session.run(None, joined), strict=True))
-            rows = [len(next(iter(part.values()))) for part in parts]
-            if all(array.shape[:1] == (sum(rows),) for array in outputs.values()):
-                each_own: list[Tensors | Exception] = split(outputs, rows)
-                return each_own
-        except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
-            if len(parts) == 1:
-                return [error]
-        return [each for part in parts for each in self._run([part])]
+    def _once(self, inputs: Tensors) -> Tensors:
+        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
 
     def _read(self, request: Any) -> Tensors:
         found = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
-from batching import grouped, split  # type: ignore[import-not-found]
+from batching import outcomes  # type: ignore[import-not-found]
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing else does
 
@@ -61,28 +61,8 @@ class TritonPythonModel:
             {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             for request in requests
         ]
-        answers: list[Any] = [None] * len(requests)
-        for group in grouped(inputs) if self._is_batched else [[i] for i in range(len(inputs))]:
-            for index, outputs in zip(group, self._run([inputs[i] for i in group]), strict=True):
-                answers[index] = answer(requests[index], outputs)
-        return answers
-
-    def _run(self, parts: Sequence[Tensors]) -> list[Tensors | Exception]:
-        """Run inputs as one batch; one by one where that fails, so that each gets its own error."""
-        try:
-            if len(parts) == 1:
-                return [self._once(parts[0])]
-            outputs = self._once(
-                {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            )
-            rows = [len(next(iter(part.values()))) for part in parts]
-            if all(array.shape[:1] == (sum(rows),) for array in outputs.values()):
-                each_own: list[Tensors | Exception] = split(outputs, rows)
-                return each_own
-        except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
-            if len(parts) == 1:
-                return [error]
-        return [each for part in parts for each in self._run([part])]
+        given = outcomes(inputs, self._once, self._is_batched)
+        return [answer(*each) for each in zip(requests, given, strict=True)]
 
     def _once(self, inputs: Tensors) -> Tensors:
         # What a graph does not use has vanished from it.
