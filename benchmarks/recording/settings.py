@@ -130,6 +130,7 @@ def _common(machine: Machine, baselines: Path, runs: int, run_s: float) -> str:
             f"seconds = {run_s}",
             f"batches = {list(BATCHES)}",
         ),
+        "worker": ('open_timeout = "10 min"',),  # compiling for a GPU counts as opening
         "backends.torch": (f"device = {_text('cuda:0' if machine.gpus else 'cpu')}",),
         "backends.torch-compile": ('like = "torch"', "compile = true"),
     }
