@@ -29,7 +29,7 @@ CASES = "onnx-ops"
 _HEAD = """# Results
 
 What is recorded in this repository, by hardware; written by `benchmarks/results_page.py`. A figure
-is the median over a cell's sessions. *speed-up* is against the slowest fp32 cell of the model there,
+is the median over a cell's sessions. *speed-up* is against the slowest fp32 cell of the model,
 *first answer* is opening and the first inference together, *mAP drop* is from a record of the same
 hardware. Machines of one id differ, and shared ones are noisy: the spread of each cell is in its
 baseline. `benchmarks/record.py` records a machine of yours.
