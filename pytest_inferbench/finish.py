@@ -44,7 +44,7 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     if gate.options.raw_folder is not None:
         gate.notices.append(_raw(gate))
     if gate.options.json_path is not None:
-        unwritten = _write_json(gate)
+        unwritten = _write_json(gate, problems)
         gate.notices += unwritten
         problems += unwritten
     if gate.options.coverage_path is not None:
@@ -117,11 +117,11 @@ def _raw(gate: Gate) -> str:
     return f"raw samples: {counted(len(files), 'file')} in {gate.options.raw_folder}"
 
 
-def _write_json(gate: Gate) -> list[str]:
+def _write_json(gate: Gate, problems: list[str]) -> list[str]:
     from pytest_inferbench.report.results import write_results
 
     try:
-        write_results(gate)
+        write_results(gate, problems)
     except OSError as error:
         return [f"[IB-704] {gate.options.json_path} could not be written: {error}"]
     return []

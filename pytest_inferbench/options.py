@@ -28,6 +28,7 @@ class Options:
         against_python: The same as a path from where pytest was started.
         against_model: The older ONNX file to compare with.
         triton_url: The Triton server that serves the models already; empty to start one a cell.
+        command: The arguments that pytest was given.
         environments: What the controller of a parallel session has found, so that one host is
             asked once, and every process has the same cells.
     """
@@ -44,6 +45,7 @@ class Options:
     against_python: Path | None = None
     against_model: Path | None = None
     triton_url: str = ""
+    command: tuple[str, ...] = ()
     environments: tuple[EnvironmentFacts, ...] = ()
 
     @property
@@ -77,6 +79,7 @@ def options_of(config: pytest.Config) -> Options:
         against_python=path_of("inferbench_against"),
         against_model=path_of("inferbench_against_model"),
         triton_url=config.getoption("inferbench_triton_url") or "",
+        command=tuple(map(str, config.invocation_params.args)),
         environments=facts_sent(getattr(config, "workerinput", {})),
     )
     for text in options.require:

@@ -225,7 +225,6 @@ class SessionResult(msgspec.Struct, frozen=True, kw_only=True):
         comparisons: How many gated comparisons shared the session's error budget.
         requirements: What was required of it.
         problems: What failed it beyond its tests.
-        notices: What it said at its end.
     """
 
     id: str
@@ -241,7 +240,6 @@ class SessionResult(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: int = 1
     requirements: tuple[RequirementResult, ...] = ()
     problems: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
