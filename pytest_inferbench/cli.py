@@ -14,10 +14,19 @@ import sys
 from collections.abc import Sequence
 
 from pytest_inferbench import __version__
-from pytest_inferbench.commands import baselines, bisect, cache, calibrate, doctor, models, serve
+from pytest_inferbench.commands import (
+    baselines,
+    bisect,
+    cache,
+    calibrate,
+    doctor,
+    init,
+    models,
+    serve,
+)
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (doctor, cache, baselines, calibrate, bisect, models, serve)
+VERBS = (init, doctor, cache, baselines, calibrate, bisect, models, serve)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
 
 
@@ -26,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="inferbench",
         description="Companion of the pytest plugin: the gate itself is `pytest`.",
-        epilog="example: inferbench doctor",
+        epilog="example: inferbench init",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
