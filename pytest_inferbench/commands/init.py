@@ -25,13 +25,13 @@ from pytest_inferbench.settings.find import FILE_NAME, PYPROJECT
 if TYPE_CHECKING:
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.initial.plan import Plan
-    from pytest_inferbench.initial.sizes import Shapes
+    from pytest_inferbench.initial.trial import Tried
     from pytest_inferbench.matrix import Cell
 
 BROKEN_NAME = "broken.toml"
 
 _NEXT = (
-    ("a first gate: is it right, and what does it take", "pytest"),
+    ("a first gate: is it right? (`pytest` alone asks everything there is)", "pytest -m accuracy"),
     (
         "a baseline, to be as fast as",
         'pytest -m latency --update-baselines --inferbench-reason "first session"',
@@ -152,12 +152,11 @@ def _planned(folder: Path, *, runs: bool) -> Plan:
             "Export or fetch the models again.",
         )
     backends, missing = _backends(hardware)
-    shapes: dict[Path, Shapes] = {}
-    failures: dict[Path, str] = {}
+    tried: dict[Path, Tried] = {}
     if runs and REFERENCE_BACKEND in backends:
         able = {path: f for path, f in survey.facts.items() if not why_not_made_up(f)}
-        shapes, failures = try_models(able, hardware, _say)
-    return survey.plan(backends or [REFERENCE_BACKEND], missing, shapes, failures)
+        tried = try_models(able, hardware, _say)
+    return survey.plan(backends or [REFERENCE_BACKEND], missing, tried)
 
 
 def _nothing(folder: Path, entries: int, *, cut_short: bool) -> InferbenchError:

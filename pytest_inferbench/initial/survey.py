@@ -14,17 +14,19 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.initial.guess import Annotations, Guess, guess_task
 from pytest_inferbench.initial.names import name_models
 from pytest_inferbench.initial.plan import Plan, PlannedModel
-from pytest_inferbench.initial.sizes import Shapes, whole_shapes
+from pytest_inferbench.initial.sizes import whole_shapes
 
 if TYPE_CHECKING:
     from pytest_inferbench.artifacts.inspect import ModelFacts, TensorFacts
     from pytest_inferbench.initial.search import Found
+    from pytest_inferbench.initial.trial import Tried
 
 MOST_MODELS = 20
 """Models that get a table; a folder with more is a collection of models, not a project's."""
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
-_NEEDS_SAMPLES = 'int8 too, once there is calibration = "a folder of samples"'
+_TELLING = 0.1
+"""Outputs that differ by less between made-up inputs say little of anything but fp32."""
 
 
 class Survey:
@@ -109,34 +111,32 @@ class Survey:
         self,
         backends: Sequence[str],
         missing: Mapping[str, str],
-        shapes: Mapping[Path, Shapes] | None = None,
-        failures: Mapping[Path, str] | None = None,
+        tried: Mapping[Path, Tried] | None = None,
     ) -> Plan:
         """Return what the settings say.
 
         Args:
             backends: What can run here.
             missing: What cannot, with what it needs.
-            shapes: What was found to run, by model; else what is guessed.
-            failures: Why a model does not run whatever it is given.
+            tried: What each model showed when it was run; those that were not are guessed at.
         """
-        models = [
-            self._planned(file, (shapes or {}).get(file), (failures or {}).get(file, ""))
-            for file in self._names
-        ]
+        models = [self._planned(file, (tried or {}).get(file)) for file in self._names]
         return Plan(tuple(models), tuple(backends), missing, tuple(self.notes))
 
-    def _planned(self, file: Path, tried: Shapes | None, failure: str) -> PlannedModel:
+    def _planned(self, file: Path, tried: Tried | None) -> PlannedModel:
         name, path = self._names[file], self._told(file)
         facts = self.facts.get(file)
         if facts is None:
             return PlannedModel(name, path, left_out=self._faults[file])
         guess = guess_task(facts, self._annotations, _cannot_score())
         calibration = self._calibration(facts, guess)
-        precisions, about, able = _precisions(file, facts, calibration, guess)
-        whole = tried or whole_shapes(facts.inputs)
-        sizes = [f"free: {', '.join(whole.chosen)}" + _how_sure(tried)] if whole.chosen else []
         data = guess.annotations.path if guess.annotations else self._arrays(facts)
+        difference = 1.0 if data else tried.difference if tried else 0.0
+        precisions, about, able = _precisions(file, facts, calibration, difference)
+        whole = tried.shapes if tried else whole_shapes(facts.inputs)
+        sizes = [f"free: {', '.join(whole.chosen)}" + _how_sure(tried)] if whole.chosen else []
+        failure = self._here(tried.failure) if tried else ""
+        given = data is not None and guess.task == "tensors"
         return PlannedModel(
             name,
             path,
@@ -150,9 +150,7 @@ class Survey:
             precisions=precisions,
             about_precisions=about,
             quantizable=able,
-            left_out=""
-            if data and guess.task == "tensors"
-            else why_not_made_up(facts) or self._here(failure),
+            left_out="" if given else why_not_made_up(facts) or failure,
         )
 
     def _calibration(self, facts: ModelFacts, guess: Guess) -> str | None:
@@ -189,21 +187,27 @@ def _ones(facts: ModelFacts, small: Mapping[str, list[int]]) -> list[TensorFacts
 
 
 def _precisions(
-    file: Path, facts: ModelFacts, calibration: str | None, guess: Guess
+    file: Path, facts: ModelFacts, calibration: str | None, difference: float
 ) -> tuple[tuple[str, ...], str, bool]:
     """Return what a model is asked for, why not more, and whether int8 would change it."""
-    ops, floats = _makeup(file)
-    if ops.intersection(_QUANTIZED):
-        return ("fp32",), "fp32 alone: the file itself is quantized, and is run as it is", False
-    if "FLOAT" not in floats and any(spec.dtype != "float32" for spec in facts.inputs):
-        return ("fp32",), "fp32 alone: the file has no float32 weights to convert", False
     from pytest_inferbench.artifacts.graph_facts import WEIGHTED
 
-    if not ops & WEIGHTED:
+    ops, weights = _makeup(file)
+    if ops.intersection(_QUANTIZED):
+        return ("fp32",), "fp32 alone: the file itself is quantized, and is run as it is", False
+    if "FLOAT" not in weights and all(spec.dtype != "float32" for spec in facts.inputs):
+        return ("fp32",), "fp32 alone: the file has no float32 values to convert", False
+    able = bool(ops & WEIGHTED)
+    if difference < _TELLING:
+        about = (
+            "fp32 alone until there is data: of made-up inputs the outputs hardly differ"
+            f" ({difference:.1%}), so rounding could not be told from a wrong answer"
+        )
+        return ("fp32",), about, able
+    if not able:
         return ("fp32", "fp16"), "no int8: nothing in it has weights to quantize", False
     if calibration is None:
-        what = "images" if guess.task == "detection" else ".npz files with its inputs"
-        return ("fp32", "fp16"), f"{_NEEDS_SAMPLES}: {what}", True
+        return ("fp32", "fp16"), 'int8 too, once there is calibration = "a folder of samples"', True
     return ("fp32", "fp16", "int8"), "", True
 
 
@@ -220,8 +224,8 @@ def _makeup(file: Path) -> tuple[frozenset[str], frozenset[str]]:
     return ops, frozenset(names.Name(kind) for kind in types if kind in names.values())
 
 
-def _how_sure(tried: Shapes | None) -> str:
-    return ": tried, and it runs" if tried else ": a guess, not tried"
+def _how_sure(tried: Tried | None) -> str:
+    return ": tried, and it runs" if tried and not tried.failure else ": a guess"
 
 
 def _in_words(spec: TensorFacts) -> str:

@@ -6,9 +6,10 @@ Only the default environment is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.backends.catalog import REFERENCE_BACKEND
 from pytest_inferbench.errors import InferbenchError
@@ -20,47 +21,76 @@ if TYPE_CHECKING:
     from pytest_inferbench.hardware import Hardware
 
 _NAME = "model"
+_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a model showed.
+
+    Attributes:
+        shapes: The inputs' shapes.
+        difference: How much its outputs differ between made-up inputs, as a share of their size:
+            the least of any output. Where that is little, rounding looks like a wrong answer.
+        failure: Why it does not run whatever it is given; empty where it does.
+    """
+
+    shapes: Shapes
+    difference: float = 0.0
+    failure: str = ""
 
 
 def try_models(
     models: Mapping[Path, ModelFacts], hardware: Hardware, say: Callable[[str], None]
-) -> tuple[dict[Path, Shapes], dict[Path, str]]:
-    """Return the shapes with which each model runs, and why the others do not.
+) -> dict[Path, Tried]:
+    """Return what each model showed when it was run once.
 
     Args:
         models: What is known of each.
         hardware: This machine.
         say: Is told what takes long.
     """
-    shapes: dict[Path, Shapes] = {}
-    failures: dict[Path, str] = {}
+    found: dict[Path, Tried] = {}
     for number, (path, facts) in enumerate(models.items(), 1):
         say(f"trying {path.name} ({number} of {len(models)})")
         scales = SCALES if whole_shapes(facts.inputs).shapes else SCALES[:1]
         for scale in scales:
-            guessed = whole_shapes(facts.inputs, scale)
-            why = _why_not(path, guessed, hardware, say)
-            if not why:
-                shapes[path] = guessed
-                failures.pop(path, None)
+            tried = _tried(path, whole_shapes(facts.inputs, scale), hardware, say)
+            if path not in found or not tried.failure:
+                found[path] = tried
+            if not tried.failure:
                 break
-            failures.setdefault(path, f"it does not run on {REFERENCE_BACKEND}: {why}")
-    return shapes, failures
+    return found
 
 
-def _why_not(path: Path, guessed: Shapes, hardware: Hardware, say: Callable[[str], None]) -> str:
-    """Return why a model does not run with these shapes; empty if it does."""
-    gate = gate_of(path, guessed.shapes, hardware)
+def _tried(path: Path, shapes: Shapes, hardware: Hardware, say: Callable[[str], None]) -> Tried:
+    """Run a model with these shapes."""
+    gate = gate_of(path, shapes.shapes, hardware)
     gate.say = say
     try:
         (cell,) = gate.cells
         run = gate.run_of(cell)
-        run.infer(run.inputs[0])
+        return Tried(shapes, _difference([run.infer(sample) for sample in run.inputs]))
     except InferbenchError as error:
-        return f"[{error.code}] {error.message}"
+        why = f"it does not run on {REFERENCE_BACKEND}: [{error.code}] {error.message}"
+        return Tried(shapes, failure=why)
     finally:
         gate.close()
-    return ""
+
+
+def _difference(outputs: Sequence[Mapping[str, Any]]) -> float:
+    """Return by how much outputs differ from their mean, as a share: the least of any output."""
+    import numpy as np
+
+    shares = []
+    for name, first in outputs[0].items():
+        if any(each[name].shape != first.shape for each in outputs):
+            continue  # as many as were found: that differs
+        stacked = np.stack([each[name] for each in outputs]).astype(np.float64)
+        size = float(np.linalg.norm(stacked))
+        apart = float(np.linalg.norm(stacked - stacked.mean(axis=0)))
+        shares.append(apart / size if size > 0 and np.isfinite(apart) else 0.0)
+    return min(shares, default=0.0)
 
 
 def gate_of(path: Path, shapes: Mapping[str, tuple[int, ...]], hardware: Hardware) -> Gate:
@@ -69,6 +99,6 @@ def gate_of(path: Path, shapes: Mapping[str, tuple[int, ...]], hardware: Hardwar
     from pytest_inferbench.options import Options
     from pytest_inferbench.settings.schema import MatrixSettings, ModelSettings, Settings
 
-    model = ModelSettings(path=path, task="tensors", shapes=dict(shapes), samples=4)
+    model = ModelSettings(path=path, task="tensors", shapes=dict(shapes), samples=_SAMPLES)
     matrix = MatrixSettings(backends=(REFERENCE_BACKEND,), precisions=("fp32",))
     return Gate(Settings(models={_NAME: model}, matrix=matrix), Options(), hardware)
