@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferbench.backends.catalog import REFERENCE_BACKEND
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.initial.sizes import SCALES, Shapes, whole_shapes
+from pytest_inferbench.lone import lone_gate
 
 if TYPE_CHECKING:
     from pytest_inferbench.artifacts.inspect import ModelFacts
-    from pytest_inferbench.gate import Gate
     from pytest_inferbench.hardware import Hardware
-
-_NAME = "model"
-_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def try_models(
 
 def _tried(path: Path, shapes: Shapes, hardware: Hardware, say: Callable[[str], None]) -> Tried:
     """Run a model with these shapes."""
-    gate = gate_of(path, shapes.shapes, hardware)
+    gate = lone_gate(path, hardware, shapes.shapes)
     gate.say = say
     try:
         (cell,) = gate.cells
@@ -91,14 +88,3 @@ def _difference(outputs: Sequence[Mapping[str, Any]]) -> float:
         apart = float(np.linalg.norm(stacked - stacked.mean(axis=0)))
         shares.append(apart / size if size > 0 and np.isfinite(apart) else 0.0)
     return min(shares, default=0.0)
-
-
-def gate_of(path: Path, shapes: Mapping[str, tuple[int, ...]], hardware: Hardware) -> Gate:
-    """Return a gate of one model on the reference backend, with made-up inputs."""
-    from pytest_inferbench.gate import Gate
-    from pytest_inferbench.options import Options
-    from pytest_inferbench.settings.schema import MatrixSettings, ModelSettings, Settings
-
-    model = ModelSettings(path=path, task="tensors", shapes=dict(shapes), samples=_SAMPLES)
-    matrix = MatrixSettings(backends=(REFERENCE_BACKEND,), precisions=("fp32",))
-    return Gate(Settings(models={_NAME: model}, matrix=matrix), Options(), hardware)
