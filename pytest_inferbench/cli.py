@@ -1,7 +1,8 @@
 """The command `inferbench`: what can be asked without running a gate.
 
 Takes arguments; hands them to a verb of `commands/`. Exit status 0 when done, 1 when something
-asked about is wrong, 2 for bad arguments; a verb's `--help` says what they mean for it.
+asked about is wrong, 2 for bad arguments, 130 when interrupted; a verb's `--help` and docs/commands.md
+say what they mean for it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ from pytest_inferbench.commands import (
     doctor,
     init,
     models,
+    report,
     serve,
 )
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (init, doctor, cache, baselines, calibrate, bisect, models, serve)
+VERBS = (init, doctor, baselines, report, cache, calibrate, bisect, models, serve)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
+
+
+INTERRUPTED = 130
+"""What shells have a process end with that Ctrl-C ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return status
 
 
