@@ -1,8 +1,8 @@
 """The command `inferbench`: what can be asked without running a gate.
 
 Takes arguments; hands them to a verb of `commands/`. Exit status 0 when done, 1 when something
-asked about is wrong, 2 for bad arguments, 130 when interrupted; a verb's `--help` and docs/commands.md
-say what they mean for it.
+asked about is wrong, 2 for bad arguments, 130 when interrupted; a verb's `--help` and
+docs/commands.md say what they mean for it.
 """
 
 from __future__ import annotations
