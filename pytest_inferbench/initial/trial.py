@@ -67,7 +67,8 @@ def _tried(path: Path, shapes: Shapes, hardware: Hardware, say: Callable[[str], 
     try:
         (cell,) = gate.cells
         run = gate.run_of(cell)
-        return Tried(shapes, _difference([run.infer(sample) for sample in run.inputs]))
+        with gate.host.shared(on_wait=gate.progress("waiting for the host")):
+            return Tried(shapes, _difference([run.infer(sample) for sample in run.inputs]))
     except InferbenchError as error:
         why = f"it does not run on {REFERENCE_BACKEND}: [{error.code}] {error.message}"
         return Tried(shapes, failure=why)
