@@ -36,8 +36,8 @@ INTERRUPTED = 130
 """What shells have a process end with that Ctrl-C ended."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command."""
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of everything that `inferbench` takes."""
     parser = argparse.ArgumentParser(
         prog="inferbench",
         description="Companion of the pytest plugin: the gate itself is `pytest`.",
@@ -47,7 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb in VERBS:
         verb.add(verbs)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    options = command_line().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         # people's reasons are in any script; what a terminal cannot show must not end the command
         if isinstance(stream, io.TextIOWrapper):

@@ -38,11 +38,10 @@ def declare(folder: Path, settings_file: Path | None = None) -> list[str]:
             f"there are no settings in {folder} to write into",
             "`inferbench init` writes the first ones.",
         )
-    before = _read(file)
-    text = _with_placeholders(before, file)
-    found = _found(file, text)
+    before = text = _read(file)
     lines = []
-    for name, (facts, declared, ids) in found.items():
+    # what is looked up with a placeholder is written without one
+    for name, (facts, declared, ids) in _found(file, _with_placeholders(text, file)).items():
         key = f"environments.{name}.hardware"
         if facts.unreachable:
             lines.append(f"{key} is left as it is: {facts.unreachable}")
@@ -54,11 +53,9 @@ def declare(folder: Path, settings_file: Path | None = None) -> list[str]:
             text = _set(file, text, name, ids[0])
             was = "" if declared in (None, _UNKNOWN) else f" (it was {declared})"
             lines.append(f"{key} = {ids[0]}{was}")
-    if not found:
-        lines.append("there is no [environments.NAME] to fill in")
-    if text != before and any(" = " in line for line in lines):
+    if text != before:
         _write(file, text)
-    return lines
+    return lines or ["there is no [environments.NAME] to fill in"]
 
 
 def _which(ids: tuple[str, ...]) -> str:
