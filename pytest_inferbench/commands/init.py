@@ -143,20 +143,20 @@ def _planned(folder: Path, *, runs: bool) -> Plan:
         raise _nothing(folder, found.entries, cut_short=found.cut_short)
     reserved = (*CATALOG, *installed_backends(), *PRECISIONS, ONNX_CASES)
     survey = Survey(folder, found, reserved, _say)
-    if not survey.facts:
-        first = survey.plan([], {}).models
-        why = first[0].left_out if first else "; ".join(survey.notes)
-        raise InferbenchError(
-            "IB-923",
-            f"none of the {len(found.onnx)} ONNX files in {folder} can be used; the first: {why}",
-            "Export or fetch the models again.",
-        )
     backends, missing = _backends(hardware)
     tried: dict[Path, Tried] = {}
     if runs and REFERENCE_BACKEND in backends:
         able = {path: f for path, f in survey.facts.items() if not why_not_made_up(f)}
         tried = try_models(able, hardware, _say)
-    return survey.plan(backends or [REFERENCE_BACKEND], missing, tried)
+    plan = survey.plan(backends or [REFERENCE_BACKEND], missing, tried)
+    if not plan.used:
+        whys = [model.left_out for model in plan.models] or list(plan.notes)
+        raise InferbenchError(
+            "IB-923",
+            f"none of the {len(found.onnx)} ONNX files in {folder} can be used; the first: {whys[0]}",
+            "Export or fetch the models again, or write the settings by hand (docs/settings.md).",
+        )
+    return plan
 
 
 def _nothing(folder: Path, entries: int, *, cut_short: bool) -> InferbenchError:
@@ -241,6 +241,14 @@ def _next(plan: Plan) -> list[tuple[str, str]]:
 
 def _said(plan: Plan, target: Path, options: argparse.Namespace) -> list[str]:
     lines = [f"wrote {target}"]
+    if options.broken:
+        wrong = ", ".join(model.path for model in plan.models)
+        return [
+            f"{lines[0]}: {wrong} at int8, quantized wrongly on purpose",
+            "",
+            f"see it fail, then delete {target.name}:",
+            f"  {_SEE_IT_FAIL}",
+        ]
     for model in plan.models:
         if model.left_out:
             lines.append(f"  left out {model.path}: {model.left_out}")
@@ -248,13 +256,6 @@ def _said(plan: Plan, target: Path, options: argparse.Namespace) -> list[str]:
         task = model.guess.task if model.guess else "tensors"
         lines.append(f"  {model.name}: {model.path}, {task}, {', '.join(model.precisions)}")
     lines += [f"  note: {note}" for note in plan.notes]
-    if options.broken:
-        return [
-            *lines,
-            "",
-            f"see it fail, then delete {target.name}:",
-            f"  {_BREAK[1].rpartition('&& ')[2]}",
-        ]
     lines.append(f"  on {', '.join(plan.backends)}" + _not_here(plan))
     lines += ["", "next" + ("" if options.folder == Path() else f", in {options.folder}") + ":"]
     for why, command in _next(plan):

@@ -152,6 +152,21 @@ def test_what_cannot_be_begun_with_is_said(tmp_path, run, arguments, code, said)
     assert said in done.stderr
 
 
+def test_a_model_whose_inputs_cannot_be_made_up_is_left_out_with_its_reason(tmp_path, run):
+    save_image_net(tmp_path / "net.onnx", [1, 3, 32, 32])
+    nodes = [helper.make_node("Identity", ["words"], ["y"])]
+    words = ("words", TensorProto.STRING, [1]), ("y", TensorProto.STRING, [1])
+    save(tmp_path / "words.onnx", nodes, [words[0]], [words[1]], {})
+    done = run("init", "--no-run")
+    assert done.returncode == 0, done.stderr
+    assert "left out words.onnx: [IB-543]" in done.stdout
+    assert list(toml((tmp_path / "inferbench.toml").read_text())["models"]) == ["net"]
+    (tmp_path / "net.onnx").unlink()
+    alone = run("init", "--no-run", "--force")
+    assert alone.returncode == 1
+    assert alone.stderr.startswith("[IB-923]")
+
+
 def test_a_detector_beside_its_annotations_is_scored_on_them(tmp_path, run):
     pytest.importorskip("PIL")
     from PIL import Image

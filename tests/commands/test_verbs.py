@@ -15,7 +15,7 @@ from pytest_inferbench.report.document import Results, SessionResult
 from pytest_inferbench.report.reading import encode
 
 DOCS = (Path(__file__).parents[2] / "docs/commands.md").read_text(encoding="utf-8")
-DOCUMENTS = {"report markdown", "report html", "report schema"}
+DOCUMENTS = {"report markdown", "report html", "report history", "report schema"}
 """Verbs whose output is a document of a kind of its own."""
 
 
