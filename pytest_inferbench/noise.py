@@ -158,7 +158,7 @@ def _audible(
                 comparison.compared(metric),
                 launches,
                 hardware=cell.hardware,
-                same_speed=latency.same_speed,
+                same_speed=latency.same_speed_on(cell.device),
                 compare_s=latency.compare_s,
             )
         )

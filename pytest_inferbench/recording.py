@@ -149,6 +149,10 @@ class Named(Protocol):
     def hardware(self) -> str:
         """The id of its hardware."""
 
+    @property
+    def device(self) -> str:
+        """The kind of its device."""
+
 
 def queue(
     store: BaselineStore, settings: Settings, cell: Named, session: Session, *, replace: bool
@@ -176,7 +180,7 @@ def queue(
         for metric in GATED
         if cell.model in settings.models
     }
-    same_speed = settings.latency.same_speed
+    same_speed = settings.latency.same_speed_on(cell.device)
     beside = compared(earlier[-1], session, budgets, same_speed) if earlier else None
     addition = Addition(
         cell=key,

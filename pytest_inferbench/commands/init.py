@@ -153,7 +153,8 @@ def _planned(folder: Path, *, runs: bool) -> Plan:
         whys = [model.left_out for model in plan.models] or list(plan.notes)
         raise InferbenchError(
             "IB-923",
-            f"none of the {len(found.onnx)} ONNX files in {folder} can be used; the first: {whys[0]}",
+            f"none of the {len(found.onnx)} ONNX files in {folder} can be used; the first:"
+            f" {whys[0]}",
             "Export or fetch the models again, or write the settings by hand (docs/settings.md).",
         )
     return plan
