@@ -19,94 +19,88 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytest_inferbench.testkit"]
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--inferbench-require": {
+        "action": "append",
+        "default": [],
+        "metavar": "EXPR",
+        "help": "cells matching this marker expression must reach a verdict (repeatable)",
+    },
+    "--update-baselines": {
+        "dest": "inferbench_update",
+        "action": "store_const",
+        "const": "add",
+        "help": "record this session as a baseline of the selected cells",
+    },
+    # An option of its own, for one with an optional value would swallow the path that follows it.
+    "--update-baselines=replace": {
+        "dest": "inferbench_update",
+        "action": "store_const",
+        "const": "replace",
+        "help": "record this session in place of the ones recorded before",
+    },
+    "--inferbench-reason": {
+        "metavar": "TEXT",
+        "default": "",
+        "help": "why the baselines change; kept in the file",
+    },
+    "--inferbench-settings": {
+        "metavar": "PATH",
+        "help": "the settings file (default: inferbench.toml or [tool.inferbench] here)",
+    },
+    "--inferbench-suites": {
+        "action": "store_true",
+        "help": "collect the packaged suites beside the paths given",
+    },
+    "--inferbench-json": {
+        "metavar": "PATH",
+        "help": "write what was measured and judged to PATH",
+    },
+    "--inferbench-markdown": {
+        "metavar": "PATH",
+        "help": "write what came of it to PATH, as Markdown for a pull request (GitHub's summary of"
+        " a step gets it without being asked)",
+    },
+    "--inferbench-coverage": {
+        "metavar": "PATH",
+        "help": "write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
+    },
+    "--inferbench-raw": {
+        "metavar": "DIR",
+        "help": "keep every timing, compressed, in a file a run in DIR",
+    },
+    "--inferbench-bisect": {
+        "action": "store_true",
+        "help": "name the first layer that diverges when an accuracy test fails",
+    },
+    "--inferbench-against": {
+        "metavar": "PYTHON",
+        "help": "compare the time of each cell with the same cell in another environment, side by "
+        "side and without a baseline: a Python, a virtual environment, or one of the "
+        "settings",
+    },
+    "--inferbench-against-model": {
+        "metavar": "OLD.onnx",
+        "help": "compare it with the same cell of an older file of the model, likewise",
+    },
+    "--inferbench-triton-url": {
+        "metavar": "URL",
+        "help": "ask this Triton server, grpc://host:8001 or http://host:8000, instead of starting "
+        "one a cell; it serves the models already, by the names that the settings give them",
+    },
+    "--inferbench-in-process": {
+        "action": "store_true",
+        "help": "run backends in the pytest process, for a debugger; nothing is isolated then",
+    },
+}
+"""What the command line may say, in the order of `pytest --help`."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the command-line options."""
     group = parser.getgroup("inferbench", "inference gate")
-    group.addoption(
-        "--inferbench-require",
-        action="append",
-        default=[],
-        metavar="EXPR",
-        help="cells matching this marker expression must reach a verdict (repeatable)",
-    )
-    group.addoption(
-        "--update-baselines",
-        dest="inferbench_update",
-        action="store_const",
-        const="add",
-        help="record this session as a baseline of the selected cells",
-    )
-    # An option of its own, for one with an optional value would swallow the path that follows it.
-    group.addoption(
-        "--update-baselines=replace",
-        dest="inferbench_update",
-        action="store_const",
-        const="replace",
-        help="record this session in place of the ones recorded before",
-    )
-    group.addoption(
-        "--inferbench-reason",
-        metavar="TEXT",
-        default="",
-        help="why the baselines change; kept in the file",
-    )
-    group.addoption(
-        "--inferbench-settings",
-        metavar="PATH",
-        help="the settings file (default: inferbench.toml or [tool.inferbench] here)",
-    )
-    group.addoption(
-        "--inferbench-suites",
-        action="store_true",
-        help="collect the packaged suites beside the paths given",
-    )
-    group.addoption(
-        "--inferbench-json", metavar="PATH", help="write what was measured and judged to PATH"
-    )
-    group.addoption(
-        "--inferbench-markdown",
-        metavar="PATH",
-        help="write what came of it to PATH, as Markdown for a pull request (GitHub's summary of a"
-        " step gets it without being asked)",
-    )
-    group.addoption(
-        "--inferbench-coverage",
-        metavar="PATH",
-        help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
-    )
-    group.addoption(
-        "--inferbench-raw",
-        metavar="DIR",
-        help="keep every timing, compressed, in a file a run in DIR",
-    )
-    group.addoption(
-        "--inferbench-bisect",
-        action="store_true",
-        help="name the first layer that diverges when an accuracy test fails",
-    )
-    group.addoption(
-        "--inferbench-against",
-        metavar="PYTHON",
-        help="compare the time of each cell with the same cell in another environment, side by"
-        " side and without a baseline: a Python, a virtual environment, or one of the settings",
-    )
-    group.addoption(
-        "--inferbench-against-model",
-        metavar="OLD.onnx",
-        help="compare it with the same cell of an older file of the model, likewise",
-    )
-    group.addoption(
-        "--inferbench-triton-url",
-        metavar="URL",
-        help="ask this Triton server, grpc://host:8001 or http://host:8000, instead of starting one"
-        " a cell; it serves the models already, by the names that the settings give them",
-    )
-    group.addoption(
-        "--inferbench-in-process",
-        action="store_true",
-        help="run backends in the pytest process, for a debugger; nothing is isolated then",
-    )
+    for name, how in OPTIONS.items():
+        group.addoption(name, **how)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
