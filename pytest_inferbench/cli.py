@@ -14,15 +14,24 @@ import sys
 from collections.abc import Sequence
 
 from pytest_inferbench import __version__
-from pytest_inferbench.commands import baselines, bisect, cache, calibrate, doctor, models, serve
+from pytest_inferbench.commands import (
+    baselines,
+    bisect,
+    cache,
+    calibrate,
+    doctor,
+    explain,
+    models,
+    serve,
+)
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (doctor, cache, baselines, calibrate, bisect, models, serve)
+VERBS = (doctor, cache, baselines, calibrate, bisect, models, serve, explain)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of every verb."""
     parser = argparse.ArgumentParser(
         prog="inferbench",
         description="Companion of the pytest plugin: the gate itself is `pytest`.",
@@ -32,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb in VERBS:
         verb.add(verbs)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    options = make_parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         # people's reasons are in any script; what a terminal cannot show must not end the command
         if isinstance(stream, io.TextIOWrapper):

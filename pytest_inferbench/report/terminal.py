@@ -12,6 +12,7 @@ import pytest
 from pytest_inferbench.launches import PARTS
 from pytest_inferbench.ledger import Entry, count_by_code
 from pytest_inferbench.report import rates, resilience, study
+from pytest_inferbench.report.explanations import pointer
 from pytest_inferbench.report.messages import counted, percent
 from pytest_inferbench.report.table import Row, rows, speedups
 
@@ -65,6 +66,8 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
                 f"not asked: {counted(not_asked, 'question')} that some cells cannot be asked"
                 " (IB-640; -rs shows why)"
             )
+    if line := pointer(gate.ledger.ours, gate.notices):
+        reporter.write_line(line)
 
 
 def compared_lines(entries: Iterable[Entry]) -> Iterator[str]:
