@@ -188,7 +188,7 @@ def fixtures() -> str:
     hooks = list(_documented(package / "hookspecs.py", "hookspec"))
     return (
         "# Fixtures and hooks\n\n"
-        "How they are used: [the README](../start.md#your-own-tests).\n\n"
+        "How they are used: [tests of your own](../start.md#your-own-tests).\n\n"
         + _table(("fixture", "gives"), asked)
         + "\n## Hooks\n\n"
         + _table(("hook", "is asked to"), hooks)
