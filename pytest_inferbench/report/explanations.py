@@ -16,7 +16,7 @@ from pytest_inferbench.locate import packaged_folder
 if TYPE_CHECKING:
     from pytest_inferbench.ledger import Entry
 
-CODE = re.compile(r"\bIB-\d{3}\b")
+_SAID = re.compile(r"\[(IB-\d{3})\]")
 
 _MOST_NAMED = 4
 _NOTHING_TO_DO = frozenset({"IB-204", "IB-600", "IB-616", "IB-640", "IB-702"})
@@ -48,9 +48,9 @@ def pointer(entries: Iterable[Entry], notices: Iterable[str]) -> str:
     others: list[str] = []
     for entry in entries:
         judged = [j["code"] for j in entry.payload.get("judgements", ())]
-        codes = [*judged, *CODE.findall(entry.reason)]
+        codes = [*judged, *_SAID.findall(entry.reason)]
         (failed if entry.outcome == "failed" else others).extend(codes)
-    others += [code for notice in notices for code in CODE.findall(notice)]
+    others += [code for notice in notices for code in _SAID.findall(notice)]
     found = [c for c in dict.fromkeys((*failed, *others)) if c not in _NOTHING_TO_DO]
     if not found:
         return ""

@@ -66,7 +66,7 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
                 f"not asked: {counted(not_asked, 'question')} that some cells cannot be asked"
                 " (IB-640; -rs shows why)"
             )
-    if line := pointer(gate.ledger.ours, gate.notices):
+    if line := pointer(gate.ledger, gate.notices):
         reporter.write_line(line)
 
 
