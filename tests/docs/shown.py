@@ -27,6 +27,7 @@ _OURS = ("pytest", "inferbench", "locust", "tox")
 OTHERS = frozenset(
     [
         "apt-get",
+        "bash",
         "cat",
         "cd",
         "chmod",
@@ -43,6 +44,7 @@ OTHERS = frozenset(
         "pip",
         "python",
         "python3",
+        "python3.10",
         "rm",
         "rsync",
         "scp",
@@ -168,7 +170,7 @@ def _command(words: list[str], parse_pytest) -> list[str]:
             return _tox(arguments)
         case "pip":
             return _pip(arguments)
-        case "python" | "python3":
+        case "python" | "python3" | "python3.10":
             return _script(arguments)
         case "locust":
             return []  # a process of its own parses those: test_shown.py
