@@ -22,11 +22,12 @@ from pytest_inferbench.commands import (
     doctor,
     explain,
     models,
+    report,
     serve,
 )
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (doctor, cache, baselines, calibrate, bisect, models, serve, explain)
+VERBS = (doctor, cache, baselines, report, calibrate, bisect, models, serve, explain)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
 
 
