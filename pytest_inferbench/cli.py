@@ -1,7 +1,8 @@
 """The command `inferbench`: what can be asked without running a gate.
 
 Takes arguments; hands them to a verb of `commands/`. Exit status 0 when done, 1 when something
-asked about is wrong, 2 for bad arguments; a verb's `--help` says what they mean for it.
+asked about is wrong, 2 for bad arguments, 130 when interrupted; a verb's `--help` and
+docs/commands.md say what they mean for it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ from pytest_inferbench.commands import (
     calibrate,
     doctor,
     explain,
+    init,
     models,
     report,
     serve,
 )
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (doctor, cache, baselines, report, calibrate, bisect, models, serve, explain)
+VERBS = (init, doctor, baselines, report, cache, calibrate, bisect, models, serve, explain)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
+
+
+INTERRUPTED = 130
+"""What shells have a process end with that Ctrl-C ended."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -36,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="inferbench",
         description="Companion of the pytest plugin: the gate itself is `pytest`.",
-        epilog="example: inferbench doctor",
+        epilog="example: inferbench init",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -62,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return status
 
 

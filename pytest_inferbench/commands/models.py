@@ -50,6 +50,7 @@ def add(verbs: Subparsers) -> None:
     building.add_argument("--to", type=Path, help="copy it here: a folder, new or empty")
     building.add_argument("--python", help=_PYTHON)
     add_settings(building)
+    add_json(building)
     building.set_defaults(run=run_build)
     fetching = add_verb(
         what,
@@ -58,6 +59,7 @@ def add(verbs: Subparsers) -> None:
         ["inferbench models fetch pp-ocr-det"],
     )
     fetching.add_argument("names", nargs="+", metavar="NAME", help="a model of the zoo")
+    add_json(fetching)
     fetching.set_defaults(run=run_fetch)
 
 
@@ -86,7 +88,7 @@ def run_build(options: argparse.Namespace) -> int:
     if options.to is not None:
         _copy(path, reference, options.to)
         path = options.to / path.name
-    print(path)
+    print(json.dumps({"model": str(reference), "path": str(path)}) if options.json else path)
     return 0
 
 
@@ -95,7 +97,12 @@ def run_fetch(options: argparse.Namespace) -> int:
     from pytest_inferbench.named.catalog import ZOO_FOLDER, folder_of
 
     script = folder_of(ZOO_FOLDER) / "fetch.py"
-    return subprocess.run([sys.executable, str(script), *options.names], check=False).returncode
+    command = [sys.executable, str(script), *options.names]
+    # with --json what the program says is for people, and stdout for programs
+    done = subprocess.run(command, check=False, stdout=sys.stderr if options.json else None)
+    if options.json:
+        print(json.dumps({"models": options.names, "fetched": done.returncode == 0}))
+    return 1 if done.returncode else 0
 
 
 def _cache(options: argparse.Namespace) -> ArtifactCache:
