@@ -206,11 +206,13 @@ class CellRun:
             return runs
         self.open_fields()  # what must be built is built while others may work
         most = len(runs) + missing + _EXTRA_RUNS
-        with self.alone():
-            while len(valid(runs)) < count and len(runs) < most:
-                self._nth_run = f"run {len(valid(runs)) + 1} of {count}: "
-                runs.append(self._launched(once))
-        self._nth_run = ""
+        try:
+            with self.alone():
+                while len(valid(runs)) < count and len(runs) < most:
+                    self._nth_run = f"run {len(valid(runs)) + 1} of {count}: "
+                    runs.append(self._launched(once))
+        finally:
+            self._nth_run = ""
         return runs
 
     @contextlib.contextmanager
@@ -313,4 +315,7 @@ class CellRun:
             if fatal is None or error.code in fatal:
                 self._broken = error
                 self.close()
+            raise
+        except BaseException:  # a time limit of another plugin's, Ctrl-C: nothing is known of it
+            self.close()
             raise

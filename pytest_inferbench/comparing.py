@@ -187,10 +187,7 @@ class Comparison:
         with ThreadPoolExecutor(len(sides)) as pool:
             for side in sides:
                 side.launch(pool)
-        for side in sides:
-            if side.starting.exception() is None:
-                stack.enter_context(side.starting.result())
-        # only now: whichever failed, the other one is there to be closed
+                stack.callback(side.end)  # whichever fails, or is not waited for
         self._both(sides, Live.launched)
 
     def _both(self, sides: Sequence[Live], act: Callable[[Live], object]) -> None:
@@ -225,6 +222,10 @@ class Live:
     def launched(self) -> None:
         """Take its worker, which has started or has failed to."""
         self._worker = self.starting.result()
+
+    def end(self) -> None:
+        """End its worker: now, or as soon as it has started."""
+        self.starting.add_done_callback(_close_started)
 
     def open(self) -> None:
         """Open the artifact and run it once."""
@@ -273,6 +274,11 @@ class Live:
     def shown(self) -> Showed:
         """Return what it showed."""
         return Shown(self._bursts, self._cold_start_ms, self._peak_mib, self._versions)
+
+
+def _close_started(starting: Future[AnyWorker]) -> None:
+    if starting.exception() is None:
+        starting.result().close()
 
 
 def _median(values: Iterable[float]) -> float:

@@ -166,14 +166,19 @@ class GateHooks:
         others = optional.leave_out(self.gate, config, collection_path)
         return leave_out(config, collection_path) or others
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]
-    ) -> None:
-        """Group items by cell, let one stand for each that cannot run, add requirements."""
+    ) -> Generator[None, object, object]:
+        """Group items by cell, let one stand for each that cannot run, add requirements.
+
+        After everybody else, `--lf` and `--ff` included: the last word on the order is ours.
+        """
         from pytest_inferbench.items import arrange
 
+        result = yield
         arrange(self.gate, session, items)
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -189,6 +194,13 @@ class GateHooks:
         from pytest_inferbench.items import skip_if_it_cannot_run
 
         skip_if_it_cannot_run(item)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Fail an item that is run again although it had regressed."""
+        from pytest_inferbench.items import fail_if_it_regressed
+
+        fail_if_it_regressed(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
