@@ -27,8 +27,8 @@ def stay_regressed(item: pytest.Item, payload: Payload) -> None:
         return
     said, kept = first
     payload.update(kept)
-    pytest.fail(
-        f"{said}\n  [IB-617] run again, and not measured again: a regression stays one. To measure"
-        " anew, start a new session",
-        pytrace=False,
+    again = (
+        "[IB-617] run again, and not measured again: a regression stays one. To measure anew,"
+        " start a new session"
     )
+    pytest.fail(f"{said}\n  {again}", pytrace=False)

@@ -127,8 +127,15 @@ class Comparison:
             set_aside=tuple(self.set_aside),
         )
 
-    def until(self, decided: Callable[[], bool], most_s: float) -> None:
+    def until(
+        self, decided: Callable[[], bool], most_s: float, so_far: Callable[[], str] = str
+    ) -> None:
         """Take rounds until they decide or the time is spent; one in any case.
+
+        Args:
+            decided: Whether they do.
+            most_s: All the time there is.
+            so_far: What they say so far, for the line of progress.
 
         Raises:
             InferbenchError: A side failed; the message says which.
@@ -145,8 +152,10 @@ class Comparison:
         with candidate.alone():
             while True:
                 self._take(fields)
-                progress(self.seconds, f"{len(self.rounds)} so far")
-                if decided() or self.seconds >= most_s:
+                ends = decided() or self.seconds >= most_s
+                said = filter(None, [f"{len(self.rounds)} so far", so_far()])
+                progress(self.seconds, ", ".join(said))
+                if ends:
                     return
 
     def _take(self, fields: Sequence[dict[str, Any]]) -> None:

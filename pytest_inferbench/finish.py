@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def finish(gate: Gate, session: pytest.Session) -> None:
     """Conclude the session."""
     gate.close()
+    gate.hush()
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     if session.config.pluginmanager.hasplugin("dsession"):

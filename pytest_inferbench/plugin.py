@@ -137,18 +137,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return entry.scheduler(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell xdist's processes what is known of the environments, and hear what they say."""
+    from pytest_inferbench import entry
+
+    entry.prepare(node)
+
+
 class GateHooks:
     """The hooks of a run that a gate takes part in."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell xdist's processes what is known of the environments."""
-        from pytest_inferbench.environments import send_facts
-
-        send_facts(self.gate.environments.values(), node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -213,10 +214,17 @@ class GateHooks:
         annotate(item, call, report)
         return report
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Take back a line that is drawn, before pytest writes."""
+        self.gate.hush()
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the outcome of every item."""
         from pytest_inferbench.items import note
 
+        self.gate.hush()
         note(self.gate, report)
 
     @pytest.hookimpl(tryfirst=True)
