@@ -89,12 +89,10 @@ class _Sent:
     """Sends words to the process that has the terminal, if that one listens."""
 
     def __init__(self, config: pytest.Config) -> None:
-        senders = (
-            each for each in config.pluginmanager.get_plugins() if hasattr(each, "sendevent")
-        )
-        sender = next(senders, None)
-        listens = sender is not None and config.workerinput.get(_EVENT)  # type: ignore[attr-defined]
-        self._send: Callable[..., None] | None = sender.sendevent if listens else None
+        found = (getattr(each, "sendevent", None) for each in config.pluginmanager.get_plugins())
+        senders: list[Callable[..., None]] = [each for each in found if each is not None]
+        listens = config.workerinput.get(_EVENT)  # type: ignore[attr-defined]
+        self._send = senders[0] if listens and senders else None
         self._next_s = 0.0
 
     def say(self, line: str) -> None:
