@@ -86,6 +86,12 @@ class CellRun:
         self._open()
         return self._opened
 
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What ran, as the worker said that opened it last; nothing where none did."""
+        found: Mapping[str, str] = self._opened.get("versions", {})
+        return found
+
     @cached_property
     def outputs(self) -> Sequence[Sample]:
         """The outputs for every sample of the model's data."""

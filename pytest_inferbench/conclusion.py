@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_inferbench.baselines.differences import lines_of
 from pytest_inferbench.conformance.contract import NotAsked, NotHere
 from pytest_inferbench.items import PAYLOAD
 from pytest_inferbench.judge.verdict import Judgement, Verdict, worst
@@ -37,6 +38,7 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
         "figures": figures,
         "addition": handle.addition(),
         **handle.details(),
+        **handle.traced(),
     }
     item.user_properties += _properties(judgements, figures)
     if not judgements and handle.is_optional:
@@ -52,7 +54,9 @@ def conclude_item(item: pytest.Item, cell: Cell, handle: Handle) -> None:
             context |= found.context
             if found.fields:
                 item.stash[PAYLOAD]["divergence"] = dict(found.fields)
-        pytest.fail(failure(cell, judgements, context, handle.differs()), pytrace=False)
+        differs = handle.differs()
+        item.stash[PAYLOAD] |= {"context": context, "differs": lines_of(differs or ())}
+        pytest.fail(failure(cell, judgements, context, differs), pytrace=False)
     if not verdict.is_reached:
         pytest.skip(skip(cell, judgements))
 

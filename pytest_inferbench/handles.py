@@ -56,6 +56,12 @@ class Handle:
         """What results hold beside the figures, as plain types."""
         return {}
 
+    def traced(self) -> dict[str, Any]:
+        """Which file its figures are of, and what that ran with, as plain types."""
+        from pytest_inferbench.evidence import traced
+
+        return traced(self._run)
+
     def addition(self) -> dict[str, Any] | None:
         """The session to record, when baselines are being updated."""
         return None

@@ -57,6 +57,10 @@ class Launch:
         device_ms: Each of `STATISTICS` of the time on the device, where the backend can tell.
         pinned: The CPUs that it was kept to, where the settings pin it.
         raw_files: Where the timings themselves were kept.
+        watts_over_time: Seconds since sampling began and watts, where power is polled.
+        power_source: Which counters or sensors told the power.
+        steal_share: The share of the CPU that the hypervisor took.
+        other_share: The share of the CPU that other processes used.
         set_aside: Why the run does not count; empty when it does.
     """
 
@@ -78,6 +82,10 @@ class Launch:
     device_mib: float | None = None
     device_growth_mib: float | None = None
     missing: dict[str, str] = field(default_factory=dict)
+    watts_over_time: tuple[tuple[float, float], ...] = ()
+    power_source: str = ""
+    steal_share: float | None = None
+    other_share: float | None = None
     set_aside: str = ""
 
 
@@ -127,6 +135,10 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
         device_mib=grown["device_mib"],
         device_growth_mib=grown["device_growth_mib"],
         missing=_missing(sampled["seen"], grown),
+        watts_over_time=tuple((at, watts) for at, watts in sampled["seen"]["watts_over_time"]),
+        power_source=sampled["seen"]["power_source"],
+        steal_share=sampled["steal_share"],
+        other_share=sampled["other_share"],
         raw_files=keep_raw(run, reply, opened["versions"], aside),
         set_aside=aside,
     )

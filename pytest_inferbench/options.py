@@ -28,6 +28,7 @@ class Options:
         against_python: The same as a path from where pytest was started.
         against_model: The older ONNX file to compare with.
         triton_url: The Triton server that serves the models already; empty to start one a cell.
+        command: The arguments that pytest was given.
         environments: What the controller of a parallel session has found, so that one host is
             asked once, and every process has the same cells.
     """
@@ -36,6 +37,7 @@ class Options:
     update: str | None = None
     reason: str = ""
     json_path: Path | None = None
+    markdown_path: Path | None = None
     coverage_path: Path | None = None
     raw_folder: Path | None = None
     in_process: bool = False
@@ -44,6 +46,7 @@ class Options:
     against_python: Path | None = None
     against_model: Path | None = None
     triton_url: str = ""
+    command: tuple[str, ...] = ()
     environments: tuple[EnvironmentFacts, ...] = ()
 
     @property
@@ -69,6 +72,7 @@ def options_of(config: pytest.Config) -> Options:
         update=config.getoption("inferbench_update"),
         reason=config.getoption("inferbench_reason"),
         json_path=path_of("inferbench_json"),
+        markdown_path=path_of("inferbench_markdown"),
         coverage_path=path_of("inferbench_coverage"),
         raw_folder=path_of("inferbench_raw"),
         in_process=config.getoption("inferbench_in_process"),
@@ -77,6 +81,7 @@ def options_of(config: pytest.Config) -> Options:
         against_python=path_of("inferbench_against"),
         against_model=path_of("inferbench_against_model"),
         triton_url=config.getoption("inferbench_triton_url") or "",
+        command=tuple(map(str, config.invocation_params.args)),
         environments=facts_sent(getattr(config, "workerinput", {})),
     )
     for text in options.require:

@@ -168,8 +168,10 @@ class Throughput(RunsHandle):
                     "per_s": self.per_s(batch),
                     "p50_ms": statistics.median(sweep.p50_ms[batch] for sweep in self._sweeps),
                     "samples": sum(sweep.samples[batch] for sweep in self._sweeps),
+                    "rates": [short(sweep.rate(batch)) for sweep in self._sweeps],
                 }
                 for batch in self.batches
             ],
             "raw": [file for sweep in self._run.sweeps for file in sweep.raw_files],
+            **self._evidence(),
         }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.baselines.differences import differences
 from pytest_inferbench.comparing import METRICS as COMPARED
+from pytest_inferbench.evidence import of_runs, of_sessions
 from pytest_inferbench.handles import Handle, Similarity
 from pytest_inferbench.judge.runs import (
     MIN_RUNS,
@@ -114,8 +115,18 @@ class RunsHandle(Handle):
         return new_session(self._run, self._launches, gate.options.reason, scores)
 
     def details(self) -> dict[str, Any]:
-        """The files of raw samples, set aside or not."""
-        return {"raw": [file for launch in self._run.launches for file in launch.raw_files]}
+        """Every run, set aside or not, what it was judged against, and the files of raw samples."""
+        return {
+            "raw": [file for launch in self._run.launches for file in launch.raw_files],
+            **self._evidence(),
+        }
+
+    def _evidence(self) -> dict[str, Any]:
+        """Return every run, and the recorded sessions if any were looked at."""
+        return {
+            "runs": of_runs(self._run.launches),
+            "recorded": of_sessions(vars(self).get("_stored", ())),
+        }
 
     def context(self) -> Mapping[str, str]:
         """Say which runs do not count, and what to do."""

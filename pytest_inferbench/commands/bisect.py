@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_inferbench.bisect import Question, of_files, parse_shapes
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.report.divergence import as_fields, lines, table
-    from pytest_inferbench.report.results import finite
+    from pytest_inferbench.report.reading import finite
 
     gate = Gate.from_folder(Path.cwd(), options.settings)
     gate.say = lambda line: print(line, file=sys.stderr)

@@ -102,6 +102,21 @@ class Placement(Handle):
             figures["memcpy_nodes"] = float(self.facts["memcpy_nodes"])
         return figures
 
+    def details(self) -> dict[str, Any]:
+        """Where nodes ran, and those that ran elsewhere than asked."""
+        facts = self.facts
+        return {
+            "placement": {
+                "nodes": dict(facts.get("placement", {})),
+                "precisions": dict(facts.get("precisions") or {}),
+                "fallback": [
+                    {name: str(node[name]) for name in ("node", "op", "provider")}
+                    for node in facts.get("fallback") or ()
+                ],
+                "memcpy_nodes": facts.get("memcpy_nodes"),
+            }
+        }
+
     def context(self) -> Mapping[str, str]:
         """Say where everything ran."""
         placement = self.facts.get("placement", {})

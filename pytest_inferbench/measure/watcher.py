@@ -33,6 +33,9 @@ from pytest_inferbench.measure.power import counted_uj, counter_watts, mean_watt
 
 POLL_S = 0.1
 
+MOST_POINTS = 120
+"""Of power over time: as many as a picture of it can show."""
+
 NO_DEVICE_MEMORY = "a CPU has no memory of its own; `memory` holds the worker's"
 SHARED_MEMORY = (
     "a Jetson's GPU shares the host's memory and no driver tells how much of it one process holds"
@@ -60,6 +63,8 @@ class Sighting:
         watts: The mean power of the device; None where it cannot be read.
         power_source: Which counters or sensors told.
         power_missing: Why `watts` is None, and what would be needed.
+        watts_over_time: Seconds since the beginning and watts, poll by poll but no more than
+            `MOST_POINTS`; none where the power is not polled.
         device_mib: The most device memory that our processes held so far.
         device_missing: Why that is None.
         clocks_mhz: What the device clocked at, poll by poll, after the warm-up.
@@ -76,6 +81,7 @@ class Sighting:
     watts: float | None = None
     power_source: str = ""
     power_missing: str = ""
+    watts_over_time: tuple[list[float], ...] = ()
     device_mib: float | None = None
     device_missing: str = ""
     clocks_mhz: tuple[float, ...] = ()
@@ -147,6 +153,9 @@ class Watcher:
             watts=watts,
             power_source=self._power_source() if watts is not None else "",
             power_missing=self._why_no_power() if watts is None else "",
+            watts_over_time=_thinned(
+                [[p.at_s - self._started_s, p.watts] for p in polls if p.watts is not None]
+            ),
             device_mib=self.device_mib(),
             device_missing=self.why_no_device_memory(),
             clocks_mhz=tuple(poll.clock_mhz for poll in warm if poll.clock_mhz is not None),
@@ -294,6 +303,14 @@ class _Poller:
             if last:
                 return
             self._stopped.wait(POLL_S)
+
+
+def _thinned(points: Sequence[list[float]]) -> tuple[list[float], ...]:
+    """Return no more than `MOST_POINTS` of them, evenly taken, the first and the last included."""
+    if len(points) <= MOST_POINTS:
+        return tuple(points)
+    last = len(points) - 1
+    return tuple(points[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS))
 
 
 def _shares(throttles: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -247,7 +247,18 @@ class Load(RunsHandle):
         """What the study's table and results hold: everything, at each number of clients."""
         if self._beside_load is not None and "_loads" not in vars(self):
             return {}
-        return {"load": [_told(clients, runs) for clients, runs in self._loads.items() if runs]}
+        return {
+            "load": [
+                {**_told(clients, runs), "set_aside": self._aside(clients)}
+                for clients, runs in self._loads.items()
+                if runs
+            ],
+            **self._evidence(),
+        }
+
+    def _aside(self, clients: int) -> list[str]:
+        """Return why each run that does not count does not."""
+        return [run.set_aside for run in self._run.loads.get(clients, ()) if run.set_aside]
 
 
 def medians(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:

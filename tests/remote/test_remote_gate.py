@@ -250,7 +250,8 @@ def test_packages_that_exclude_each_other_stand_in_one_table(
     out = json.loads((project.path / "out.json").read_text())
     environments = {cell["backend"]: cell["environment"] for cell in out["cells"]}
     assert environments == {"ort-cpu": "plain", "ort-openvino": "intel"}
-    installed = out["environments"]
+    (session,) = out["sessions"]
+    installed = {name: each["distributions"] for name, each in session["environments"].items()}
     assert "onnxruntime-openvino" in installed["intel"]
     assert "onnxruntime" not in installed["intel"]
     assert "onnxruntime-openvino" not in installed["plain"]

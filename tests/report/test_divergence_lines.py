@@ -11,7 +11,7 @@ from pytest_inferbench.accuracy.divergence import Curve, Effect, Finding, Point,
 from pytest_inferbench.artifacts.fusion import Fused
 from pytest_inferbench.bisection import Divergence
 from pytest_inferbench.report.divergence import as_fields, lines, sparkline, table
-from pytest_inferbench.report.results import finite
+from pytest_inferbench.report.reading import finite
 
 
 def divergence(kind="layer", errors=(0.001, 0.3, 0.2), states=("", "", ""), **more):
