@@ -14,10 +14,19 @@ import sys
 from collections.abc import Sequence
 
 from pytest_inferbench import __version__
-from pytest_inferbench.commands import baselines, bisect, cache, calibrate, doctor, models, serve
+from pytest_inferbench.commands import (
+    baselines,
+    bisect,
+    cache,
+    calibrate,
+    doctor,
+    models,
+    report,
+    serve,
+)
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (doctor, cache, baselines, calibrate, bisect, models, serve)
+VERBS = (doctor, cache, baselines, report, calibrate, bisect, models, serve)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
 
 

@@ -43,12 +43,8 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     gate.notices += problems
     if gate.options.raw_folder is not None:
         gate.notices.append(_raw(gate))
-    if gate.options.json_path is not None:
-        unwritten = _write_json(gate, problems)
-        gate.notices += unwritten
-        problems += unwritten
-    if gate.options.coverage_path is not None:
-        unwritten = _write_coverage(gate)
+    for write in (_write_coverage, _write_documents):
+        unwritten = write(gate, problems)
         gate.notices += unwritten
         problems += unwritten
     if problems:
@@ -117,21 +113,18 @@ def _raw(gate: Gate) -> str:
     return f"raw samples: {counted(len(files), 'file')} in {gate.options.raw_folder}"
 
 
-def _write_json(gate: Gate, problems: list[str]) -> list[str]:
-    from pytest_inferbench.report.results import write_results
+def _write_documents(gate: Gate, problems: list[str]) -> list[str]:
+    from pytest_inferbench.report.outputs import are_wanted, write_outputs
 
-    try:
-        write_results(gate, problems)
-    except OSError as error:
-        return [f"[IB-704] {gate.options.json_path} could not be written: {error}"]
-    return []
+    return write_outputs(gate, problems) if are_wanted(gate) else []
 
 
-def _write_coverage(gate: Gate) -> list[str]:
+def _write_coverage(gate: Gate, _problems: list[str]) -> list[str]:
     from pytest_inferbench.report.coverage import write_coverage
 
     path = gate.options.coverage_path
-    assert path is not None
+    if path is None:
+        return []
     if not (covered := gate.coverage()):
         return [f"[IB-638] {path} was not written: none of ONNX's cases ran"]
     try:

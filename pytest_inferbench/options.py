@@ -37,6 +37,7 @@ class Options:
     update: str | None = None
     reason: str = ""
     json_path: Path | None = None
+    markdown_path: Path | None = None
     coverage_path: Path | None = None
     raw_folder: Path | None = None
     in_process: bool = False
@@ -71,6 +72,7 @@ def options_of(config: pytest.Config) -> Options:
         update=config.getoption("inferbench_update"),
         reason=config.getoption("inferbench_reason"),
         json_path=path_of("inferbench_json"),
+        markdown_path=path_of("inferbench_markdown"),
         coverage_path=path_of("inferbench_coverage"),
         raw_folder=path_of("inferbench_raw"),
         in_process=config.getoption("inferbench_in_process"),

@@ -65,6 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--inferbench-json", metavar="PATH", help="write what was measured and judged to PATH"
     )
     group.addoption(
+        "--inferbench-markdown",
+        metavar="PATH",
+        help="write what came of it to PATH, as Markdown for a pull request (GitHub's summary of a"
+        " step gets it without being asked)",
+    )
+    group.addoption(
         "--inferbench-coverage",
         metavar="PATH",
         help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",

@@ -13,6 +13,9 @@ import uuid
 import hypothesis
 import pytest
 
+# In a CI of GitHub's, sessions that tests start would write their results into this one's summary.
+os.environ.pop("GITHUB_STEP_SUMMARY", None)
+
 MARK = "INFERBENCH_TEST_MARK"
 
 # How long an example takes says nothing on a machine that runs other tests beside it.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_inferbench.ledger import Ledger
-from pytest_inferbench.matrix import Cell
+from pytest_inferbench.report.table import Named
 
 
-def lines(cells: Sequence[Cell], ledger: Ledger) -> list[str]:
+def lines(cells: Sequence[Named], ledger: Ledger) -> list[str]:
     """Return a line for every cell whose batch sizes were swept, in the matrix's order."""
     by_cell = ledger.by_cell()
     said = []

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_inferbench.ledger import Ledger
-from pytest_inferbench.matrix import Cell
+from pytest_inferbench.report.table import Named
 
 _UNITS = {"_s": " s", "_ms": " ms"}
 
 
-def lines(cells: Sequence[Cell], ledger: Ledger) -> list[str]:
+def lines(cells: Sequence[Named], ledger: Ledger) -> list[str]:
     """Return, for every cell that was asked, a line a question, and what is known of its server."""
     by_cell = ledger.by_cell()
     said: list[str] = []

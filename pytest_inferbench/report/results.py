@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_inferbench import __version__
-from pytest_inferbench.report import reading, study
+from pytest_inferbench.report import study
 from pytest_inferbench.report.coverage import plain as plain_coverage
 from pytest_inferbench.report.document import (
     CellResult,
@@ -36,7 +36,7 @@ from pytest_inferbench.report.parts import (
     RunResult,
     StudyResult,
 )
-from pytest_inferbench.report.table import rows, speedups
+from pytest_inferbench.report.table import rows
 from pytest_inferbench.requirements import unmet
 
 if TYPE_CHECKING:
@@ -52,17 +52,6 @@ _OF_THE_CELL = ("runs", "recorded", "comparisons", "artifact", "ran")
 
 _OF_A_TEST = frozenset(field.name for field in msgspec.structs.fields(TestResult))
 _SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-
-
-def write_results(gate: Gate, problems: Sequence[str] = ()) -> None:
-    """Write `--inferbench-json`.
-
-    Raises:
-        OSError: The file could not be written; an earlier one is left as it was.
-    """
-    path = gate.options.json_path
-    assert path is not None
-    reading.write(results(gate, problems), path)
 
 
 def results(gate: Gate, problems: Sequence[str] = ()) -> Results:
@@ -146,16 +135,13 @@ def _told(table: str, settings: msgspec.Struct) -> dict[str, str]:
 def _cells(gate: Gate) -> Iterator[CellResult]:
     by_cell = gate.ledger.by_cell()
     table = {row.cell.id: row for row in rows(gate.cells, gate.ledger)}
-    faster = speedups(list(table.values()))
     unable = [cell for cell in gate.onnx_cells if cell.cannot_run] if by_cell else []
     for cell in (*gate.cells, *unable):
         if cell.id in by_cell:
-            yield _cell(cell, by_cell[cell.id], table.get(cell.id), faster.get(cell.id))
+            yield _cell(cell, by_cell[cell.id], table.get(cell.id))
 
 
-def _cell(
-    cell: Cell, entries: Sequence[Entry], row: Row | None, speedup: float | None
-) -> CellResult:
+def _cell(cell: Cell, entries: Sequence[Entry], row: Row | None) -> CellResult:
     shared = _shared(entries)
     return CellResult(
         **cell.as_fields(),  # type: ignore[arg-type]  # of the matrix, each of its own type
@@ -164,7 +150,7 @@ def _cell(
         verdict=row.verdict if row else CANNOT_RUN,
         codes=row.codes if row else (),
         figures={name: float(value) for name, value in row.figures.items()} if row else {},
-        speedup=speedup,
+        speedup=row.speedup if row else None,
         artifact=shared.get("artifact", ""),
         ran=shared.get("ran", {}),
         tests=tuple(_test(entry) for entry in entries),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell
 from pytest_inferbench.report.messages import figure, percent
+from pytest_inferbench.report.table import Named
 from pytest_inferbench.serving.decision import Ladder, decide, ladder_of
 from pytest_inferbench.serving.split import PARTS
 from pytest_inferbench.settings.budgets import Budget
@@ -42,7 +43,7 @@ class Row:
         decision: What the settings' ladder says of it; empty where there is none.
     """
 
-    cell: Cell
+    cell: Named
     figures: Mapping[str, float]
     split_ms: Mapping[str, float]
     told: Mapping[str, Any]

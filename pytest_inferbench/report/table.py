@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_inferbench.judge.verdict import Verdict, worst
 from pytest_inferbench.ledger import Entry, Ledger
 from pytest_inferbench.matrix import Cell
+
+if TYPE_CHECKING:
+    from pytest_inferbench.report.document import CellResult, Results
+
+Named: TypeAlias = "Cell | CellResult"
+"""A cell, of the matrix or of a results document."""
 
 FAILED = "failed"
 """Stands for a cell whose test failed without a judgement: a crash, an error, a broken model."""
@@ -21,22 +28,53 @@ class Row:
         figures: Whatever was measured, by name with its unit (`p50_ms`, `map`, `peak_mib`).
         verdict: The worst of its tests.
         codes: The codes of everything that is not a plain pass.
+        speedup: How much faster it is than its model's slowest fp32 cell on that hardware.
+        session: The name of its session, where its cell is in several; else empty.
     """
 
-    cell: Cell
-    figures: dict[str, float] = field(default_factory=dict)
+    cell: Named
+    figures: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
     codes: tuple[str, ...] = ()
+    speedup: float | None = None
+    session: str = ""
 
 
 def rows(cells: Sequence[Cell], ledger: Ledger) -> list[Row]:
     """Return a row for every cell that ran, in the matrix's order."""
     entries_by_cell = ledger.by_cell()
-    return [
+    found = [
         _row(cell, entries_by_cell[cell.id])
         for cell in cells
         if cell.id in entries_by_cell and not cell.cannot_run
     ]
+    faster = speedups(found)
+    return [replace(row, speedup=faster.get(row.cell.id)) for row in found]
+
+
+def rows_of(results: Results) -> list[Row]:
+    """Return a row for every cell of a document that could run, in the document's order."""
+    several = {cell.id for cell in in_several_sessions(results)}
+    return [
+        Row(
+            cell,
+            cell.figures,
+            cell.verdict,
+            cell.codes,
+            cell.speedup,
+            results.session_of(cell).name if cell.id in several else "",
+        )
+        for cell in results.cells
+        if not cell.cannot_run
+    ]
+
+
+def in_several_sessions(results: Results) -> list[CellResult]:
+    """Return the cells that more than one session of a document has."""
+    sessions: dict[str, set[int]] = {}
+    for cell in results.cells:
+        sessions.setdefault(cell.id, set()).add(cell.session)
+    return [cell for cell in results.cells if len(sessions[cell.id]) > 1]
 
 
 def _row(cell: Cell, entries: Iterable[Entry]) -> Row:
