@@ -84,10 +84,20 @@ def _add_html(below: Subparsers) -> None:
         below,
         "html",
         "results as one HTML file that needs no other",
-        ["inferbench report html gate.json", "inferbench report html a.json b.json --to all.html"],
+        [
+            "inferbench report html gate.json",
+            "inferbench report html a.json b.json --to all.html",
+            "inferbench report html gate.json --references published.toml",
+        ],
         _STATUSES,
     )
     _add_shown(parser)
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="FILE",
+        help="figures published elsewhere, to be shown beside it (TOML or JSON)",
+    )
     parser.set_defaults(run=run_html)
 
 
@@ -132,9 +142,11 @@ def run_markdown(options: argparse.Namespace) -> int:
 def run_html(options: argparse.Namespace) -> int:
     """Write it beside the first file, or where that was asked for."""
     from pytest_inferbench.report.html import html
+    from pytest_inferbench.report.html.references import read_references
 
     to = options.to or options.files[0].with_suffix(".html")
-    return _shown(html(_merged(options.files)), to)
+    references = () if options.references is None else read_references(options.references)
+    return _shown(html(_merged(options.files), references), to)
 
 
 def run_schema(_options: argparse.Namespace) -> int:
