@@ -1,4 +1,4 @@
-"""`inferbench report merge | markdown | html | schema`: results documents, put together and shown.
+"""`inferbench report merge | markdown | html | history | schema`: results put together and shown.
 
 Prints or writes; the parts are in `report/`. What something failed in, in any session, makes the
 exit status of `merge` 1, as it made pytest's.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_inferbench.commands import history
 from pytest_inferbench.commands.arguments import BAD_ARGUMENTS, DONE, Subparsers, add_json, add_verb
 from pytest_inferbench.errors import InferbenchError
 
@@ -41,6 +42,7 @@ def add(verbs: Subparsers) -> None:
     _add_merge(below)
     _add_markdown(below)
     _add_html(below)
+    history.add(below)
     schema = add_verb(
         below,
         "schema",
