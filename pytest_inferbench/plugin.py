@@ -71,6 +71,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " step gets it without being asked)",
     )
     group.addoption(
+        "--inferbench-html",
+        metavar="PATH",
+        help="write what was measured and judged to PATH, as one HTML page that needs nothing else",
+    )
+    group.addoption(
         "--inferbench-coverage",
         metavar="PATH",
         help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",

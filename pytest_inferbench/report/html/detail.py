@@ -171,22 +171,27 @@ def _figures(cell: CellResult) -> Markup | None:
 
 
 def _strip(cell: CellResult, metric: str, judged: JudgementResult | None) -> Markup | None:
-    rows = rows_of(cell, metric, lambda when: when[:10] + " " + when[11:16])
+    rows = rows_of(cell, metric, words.moment)
     unit = judged.unit if judged else _UNITS.get(metric, "")
-    note = ""
+    limit = limit_of(judged) if judged else None
+    notes = []
+    if judged and judged.baseline is not None:
+        notes.append(f"Line: the baseline, {short(judged.baseline)}.")
+    if judged and limit is not None:
+        notes.append(f"Dashed: the limit, {short(limit)}.")
     if any(row.aside for row in rows):
-        note = "Hollow: runs that were set aside, and do not count."
+        notes.append("Hollow: set aside.")
     more = len(cell.recorded) - sum(not row.now for row in rows)
     if more > 0 and len(rows) > 1:
-        note = f"{note} {counted(more, 'older session')} not drawn.".strip()
+        notes.append(f"{counted(more, 'older session')} not drawn.")
     return charts.strip(
         title_of(metric),
         rows,
         unit,
         judged.baseline if judged else None,
-        limit_of(judged) if judged else None,
+        limit,
         judged.budget if judged else "",
-        note,
+        " ".join(notes),
     )
 
 

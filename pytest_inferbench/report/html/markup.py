@@ -1,7 +1,7 @@
 """HTML and SVG as text that is safe by construction: takes names and values, gives markup. Pure.
 
-Whatever is no `Markup` is escaped, and characters that would turn or hide text are shown by their
-number. Nothing else in the report writes a `<`.
+Whatever is no `Markup` is escaped, and characters that would turn or hide text are spelt
+out. Nothing else in the report writes a `<`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ import math
 import re
 from functools import cache
 
-_CONTROLS = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
-)
-"""Controls, marks of direction, what has no width, halves of pairs: what lies about a text."""
+from pytest_inferbench.report.escaping import visible
 
-_HIDDEN = re.compile(f"[{_CONTROLS}]")
-_UNSAFE = re.compile(f"[&<>\"'{_CONTROLS}]")
+_SPECIAL = re.compile("[&<>\"']")
 
 _VOID = frozenset({"meta", "br", "input", "hr", "col", "link"})
 _EMPTY = frozenset({"line", "circle", "rect", "path", "polyline", "polygon"})
@@ -33,11 +29,8 @@ def escaped(value: object) -> str:
     """Return a value as HTML that shows it and does nothing else."""
     if isinstance(value, Markup):
         return value
-    text = str(value)
-    if _UNSAFE.search(text) is None:
-        return text
-    shown = _HIDDEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
-    return _html.escape(shown, quote=True)
+    text = visible(str(value))
+    return text if _SPECIAL.search(text) is None else _html.escape(text, quote=True)
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Markup:

@@ -33,7 +33,7 @@ from pytest_inferbench.report.html.table import (
 from pytest_inferbench.report.messages import counted
 
 STATIC = 120
-"""Cells whose rows are in the page as they are read; so are their sections, if there are no more."""
+"""Cells whose rows are in the page as it is read; and their sections, where there are no more."""
 
 STATIC_OF_MANY = 24
 """Sections that are in the page as they are read, where there are more cells."""
@@ -43,6 +43,9 @@ MOST_SECTIONS = 1000
 
 CHUNK = 40
 """Sections that are unfolded together."""
+
+MOST_PLOTS = 8
+"""Models whose plots are in the page as it is read."""
 
 MOST_PROBLEMS = 20
 """Cells that are told on top of the page."""
@@ -63,13 +66,14 @@ def html(results: Results, references: Sequence[Reference] = ()) -> str:
     cells = sorted_worst_first(results.cells)
     anchors = {id(cell): f"c{i}" for i, cell in enumerate(cells)}
     shape = shape_of(results)
+    plots = _plots(cells, anchors)
     main = join(
         _summary(results),
         _problems(results, cells, anchors),
         about.notices(results),
         _matrix(cells, anchors) if cells else None,
         _cells(cells, shape) if cells else None,
-        _pareto(cells, anchors),
+        _pareto(plots),
         about.published(references),
         about.serving(results.serving),
         about.onnx_ops(results.onnx_ops),
@@ -80,7 +84,7 @@ def html(results: Results, references: Sequence[Reference] = ()) -> str:
     return document(
         f"{words.headline(results)} - inference gate",
         join(_top(results), tag("main", main, id="main")),
-        _data(results, cells, shape),
+        _data(results, cells, shape, plots),
     )
 
 
@@ -163,7 +167,7 @@ def _problems(
                 "li",
                 words.badge(cell.verdict),
                 tag("div", name, " ", tag("span", ", ".join(where), class_="quiet")),
-                tag("p", words.in_brief(cell)),
+                tag("ul", *(tag("li", text) for text in words.in_brief(cell))),
             )
         )
     more = len(wrong) - MOST_PROBLEMS
@@ -213,18 +217,25 @@ def _cells(cells: Sequence[CellResult], shape: Shape) -> Markup:
     )
 
 
-def _pareto(cells: Sequence[CellResult], anchors: dict[int, str]) -> Markup | None:
+def _plots(cells: Sequence[CellResult], anchors: dict[int, str]) -> list[tuple[str, Markup]]:
     by_model: dict[str, list[CellResult]] = {}
     for cell in cells:
         by_model.setdefault(cell.model, []).append(cell)
-    plots = [
-        tag("div", drawn, class_="pareto", data_model=model)
+    return [
+        (model, tag("div", drawn, class_="pareto", data_model=model))
         for model, own in by_model.items()
         if (drawn := plot(model, own, anchors)) is not None
     ]
+
+
+def _pareto(plots: Sequence[tuple[str, Markup]]) -> Markup | None:
     if not plots:
         return None
-    return tag("section", tag("h2", "Latency against accuracy"), *plots, id="pareto")
+    still = [drawn for _, drawn in plots[:MOST_PLOTS]]
+    rest = len(plots) - len(still)
+    told = f"{counted(rest, 'more model')} can be chosen with JavaScript only."
+    more = tag("noscript", tag("p", told)) if rest > 0 else None
+    return tag("section", tag("h2", "Latency against accuracy"), *still, more, id="pareto")
 
 
 def _still(cells: Sequence[CellResult]) -> int:
@@ -248,7 +259,12 @@ def _sections(results: Results, cells: Sequence[CellResult]) -> Markup | None:
     return tag("section", tag("h2", "Each cell"), *parts, id="each")
 
 
-def _data(results: Results, cells: Sequence[CellResult], shape: Shape) -> Markup:
+def _data(
+    results: Results,
+    cells: Sequence[CellResult],
+    shape: Shape,
+    plots: Sequence[tuple[str, Markup]],
+) -> Markup:
     """What sorting and filtering need, and what is carried compressed."""
     still = _still(cells)
     facts = {
@@ -264,8 +280,11 @@ def _data(results: Results, cells: Sequence[CellResult], shape: Shape) -> Markup
         "still": still,
         "chunk": CHUNK,
         "sections": MOST_SECTIONS,
+        "plots": [model for model, _ in plots],
     }
     parts = [_json("facts", facts)]
+    if len(plots) > MOST_PLOTS:
+        parts.append(_packed("plots", [drawn for _, drawn in plots[MOST_PLOTS:]]))
     if len(cells) > STATIC:
         rest = list(enumerate(cells))
         parts.append(_packed("rows", [row(cell, shape, f"c{i}") for i, cell in rest[STATIC:]]))

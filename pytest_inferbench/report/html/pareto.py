@@ -17,10 +17,39 @@ from pytest_inferbench.report.html.frame import label
 from pytest_inferbench.report.html.markup import Markup, join, number, tag
 from pytest_inferbench.report.html.scale import Scale, scale_of, short
 
-_WIDTH, _HEIGHT = 720, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 700, 30, 372
 MOST_LABELS = 24
 """Points that are all named; of more only those on the front are."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a drawing is: one for a desk, one for a phone.
+
+    Attributes:
+        letter: The width of a letter, in the drawing's units.
+        ticks: Numbers along each axis, at most.
+    """
+
+    width: float
+    height: float
+    left: float
+    letter: float
+    ticks: int
+    name: str
+
+    @property
+    def right(self) -> float:
+        """Where the plot ends."""
+        return self.width - 20
+
+    @property
+    def bottom(self) -> float:
+        """Where it stands."""
+        return self.height - 44
+
+
+TOP = 30
+SIZES = (Size(720, 400, 58, 7.4, 7, "wide"), Size(360, 340, 48, 6.6, 4, "narrow"))
 
 
 @dataclass(frozen=True)
@@ -107,16 +136,6 @@ def plot(model: str, cells: Sequence[CellResult], anchors: dict[int, str]) -> Ma
         return None
     higher = is_better_higher(score)
     best = front(points, higher)
-    values = [v for p in points for v in (p.latency_ms, p.fastest_ms, p.slowest_ms)]
-    x = scale_of(values, _LEFT, _RIGHT, logarithmic=max(values) > 8 * min(values), room=0.08)
-    low, high = (_BOTTOM, _TOP) if higher else (_TOP, _BOTTOM)
-    scores = [v for p in points for v in (p.score, p.least, p.most)]
-    y = scale_of(scores, low, high, room=0.08)
-    parts = [_axes(x, y, score), _steps(best, x, y), *(_spread(point, x, y) for point in points)]
-    for point in points:
-        parts.append(_mark(point, x(point.latency_ms), y(point.score), point in best))
-    named = points if len(points) <= MOST_LABELS else best
-    parts.append(_labels(named, points, x, y, best))
     names = ", ".join(point.name for point in best)
     said = (
         f"{model}: {SCORES[score]} against the median latency of {len(points)} cells."
@@ -135,7 +154,7 @@ def plot(model: str, cells: Sequence[CellResult], anchors: dict[int, str]) -> Ma
     columns = ("cell", "p50 ms", SCORES[score], "on the front", "verdict")
     return frame.figure(
         model,
-        frame.drawing(said, _HEIGHT, *parts, width=_WIDTH),
+        join(*(_drawn(points, best, score, size, said) for size in SIZES)),
         columns,
         rows,
         f"On the front, fastest first: {names}. A cell that is not is beaten in both by one that"
@@ -144,17 +163,34 @@ def plot(model: str, cells: Sequence[CellResult], anchors: dict[int, str]) -> Ma
     )
 
 
+def _drawn(
+    points: Sequence[Point], best: Sequence[Point], score: str, size: Size, said: str
+) -> Markup:
+    higher = is_better_higher(score)
+    values = [v for p in points for v in (p.latency_ms, p.fastest_ms, p.slowest_ms)]
+    logarithmic = max(values) > 8 * min(values)
+    x = scale_of(values, size.left, size.right, logarithmic=logarithmic, room=0.08)
+    low, high = (size.bottom, TOP) if higher else (TOP, size.bottom)
+    scores = [v for p in points for v in (p.score, p.least, p.most)]
+    y = scale_of(scores, low, high, room=0.08)
+    parts = [
+        frame.below(x, size.bottom, TOP, "p50, ms", size.ticks),
+        frame.beside(y, size.left, size.right, "", 6),
+        label(0, 14, SCORES[score], "unit"),
+        _steps(best, x, y),
+        *(_spread(point, x, y) for point in points),
+    ]
+    for point in points:
+        parts.append(_mark(point, x(point.latency_ms), y(point.score), point in best))
+    named = points if len(points) <= MOST_LABELS else best
+    parts.append(_labels(named, points, x, y, best, size))
+    drawn = frame.drawing(said, size.height, *parts, width=size.width)
+    return tag("div", drawn, class_=size.name)
+
+
 def _meant(score: str, higher: bool) -> str:
     return (
         f"Better is further left and further up ({'more' if higher else 'less'} {SCORES[score]})."
-    )
-
-
-def _axes(x: Scale, y: Scale, score: str) -> Markup:
-    return join(
-        frame.below(x, _BOTTOM, _TOP, "p50, ms", 7),
-        frame.beside(y, _LEFT, _RIGHT, "", 6),
-        label(0, 14, SCORES[score], "unit"),
     )
 
 
@@ -168,7 +204,7 @@ def _steps(best: Sequence[Point], x: Scale, y: Scale) -> Markup:
         path.append(f"{number(at[0])},{number(at[1])}")
         last = at
     if last is not None:
-        path.append(f"{number(_RIGHT)},{number(last[1])}")
+        path.append(f"{number(x.end)},{number(last[1])}")
     return tag("polyline", points=" ".join(path), class_="front")
 
 
@@ -189,7 +225,8 @@ def _mark(point: Point, x: float, y: float, on_front: bool) -> Markup:
         "int8": tag("path", d=_path(x, y, ((0, -6.5), (6, 4.5), (-6, 4.5)))),
         "fp16": tag("rect", x=x - 4.5, y=y - 4.5, width=9.0, height=9.0),
     }.get(point.precision, tag("path", d=_path(x, y, ((0, -6.5), (6.5, 0), (0, 6.5), (-6.5, 0)))))
-    return tag("a", shape, href=f"#{point.anchor}", class_=f"point {kind}{bad}", tabindex="-1")
+    said = tag("title", f"{point.name}: {short(point.latency_ms)} ms, {point.score:.4f}")
+    return tag("g", said, shape, class_=f"point {kind}{bad}")
 
 
 def _path(x: float, y: float, corners: Sequence[tuple[float, float]]) -> str:
@@ -202,6 +239,7 @@ def _labels(
     x: Scale,
     y: Scale,
     best: Sequence[Point],
+    size: Size,
 ) -> Markup:
     """Return names beside their points, where they cover neither another nor a point."""
     taken = [(x(p.latency_ms) - 7, y(p.score) - 7, 14.0, 14.0) for p in points]
@@ -210,7 +248,7 @@ def _labels(
         px, py, sign = x(point.latency_ms), y(point.score), words.SIGNS.get(point.verdict, "")
         bad = point.verdict in ("failed", "regressed")
         text = f"{sign} {point.name}" if bad else point.name
-        wide = 7.4 * len(text)
+        wide = size.letter * len(text)
         for dx, dy in (
             (10, 4),
             (10, -9),
@@ -220,7 +258,7 @@ def _labels(
             (-wide / 2, 20),
         ):
             box = (px + dx, py + dy - 11, wide, 14.0)
-            inside = box[0] >= 2 and box[0] + wide <= _WIDTH - 2 and box[1] > 0 and box[1] < _BOTTOM
+            inside = box[0] >= 2 and box[0] + wide < size.width and 0 < box[1] < size.bottom
             if inside and not any(_meet(box, other) for other in taken):
                 taken.append(box)
                 kind = "on" if point in best else "off"

@@ -6,12 +6,12 @@ A verdict is never told by its colour alone: a sign and its word stand with it.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 
 from pytest_inferbench.report.document import FAILING, CellResult, Results
 from pytest_inferbench.report.html.markup import Markup, tag
-from pytest_inferbench.report.html.scale import short
 from pytest_inferbench.report.messages import counted, figure, percent
 from pytest_inferbench.report.parts import JudgementResult
 
@@ -38,6 +38,7 @@ MEANINGS = {
     "improved": "better than the baseline by more than the budget",
 }
 
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _RANK = {verdict: i for i, verdict in enumerate(SIGNS)}
 
 
@@ -82,13 +83,13 @@ def headline(results: Results) -> str:
     return f"{good} of {counted(total, 'cell')} within budget; the others have no verdict"
 
 
-def in_brief(cell: CellResult) -> str:
-    """Return what is wrong with a cell, in a line."""
+def in_brief(cell: CellResult) -> list[str]:
+    """Return what is wrong with a cell, a line each."""
     wrong = [j for j in cell.judgements if j.verdict == "regressed"]
     if wrong:
-        return "; ".join(statement(judged) for judged in wrong)
+        return [statement(judged) for judged in wrong]
     failed = [test.reason for test in cell.tests if test.outcome == "failed" and test.reason]
-    return first_line(failed[0]) if failed else cell.cannot_run or cell.verdict
+    return [first_line(failed[0]) if failed else cell.cannot_run or cell.verdict]
 
 
 def statement(judged: JudgementResult) -> str:
@@ -140,9 +141,12 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def milliseconds(value: float | None) -> str:
-    """Return a time for a table; empty where there is none."""
-    return "" if value is None or math.isnan(value) else short(value)
+def moment(when: str) -> str:
+    """Return a time of ISO 8601 in few characters: "Nov 23 10:00"; anything else as it is."""
+    found = re.match(r"\d{4}-(\d\d)-(\d\d)T(\d\d:\d\d)", when)
+    if found is None or not 1 <= int(found[1]) <= 12:
+        return when
+    return f"{_MONTHS[int(found[1]) - 1]} {int(found[2])} {found[3]}"
 
 
 def _bounds(judged: JudgementResult) -> tuple[float, float, float]:

@@ -24,19 +24,18 @@ BACKENDS = ("ort-cpu", "openvino", "ort-cuda", "trt")
 @pytest.fixture(scope="session")
 def drawn():
     """Return what draws results: `drawn(cells=6, sessions=1, regressed=1)`."""
-    return _results
+    return draw
 
 
-@pytest.fixture(scope="session")
-def drawn_cell():
-    """Return what draws one cell."""
-    return _cell
-
-
-def _results(cells=6, sessions=1, regressed=1, **names):
+def draw(cells=6, sessions=1, regressed=1, **names):
     chance = random.Random(0)
     made = [
-        _cell(chance, i, "regressed" if i % max(1, cells // max(1, regressed)) == 1 else "pass", **names)
+        _cell(
+            chance,
+            i,
+            "regressed" if i % max(1, cells // max(1, regressed)) == 1 else "pass",
+            **names,
+        )
         for i in range(cells)
     ]
     each = max(1, cells // sessions)

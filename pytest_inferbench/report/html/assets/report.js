@@ -40,14 +40,24 @@
     show();
   }
 
-  function plots() {
-    const all = [...document.querySelectorAll(".pareto")];
-    if (all.length < 2) return;
+  function plots(models) {
+    const drawn = [...document.querySelectorAll(".pareto")];
+    if (models.length < 2) return;
+    const still = drawn.length;
     const select = make("select", { id: "model-shown" });
-    for (const each of all) select.append(make("option", {}, each.dataset.model));
-    const show = () => all.forEach((each, i) => (each.hidden = i !== select.selectedIndex));
+    for (const model of models) select.append(make("option", {}, model));
+    let packed = null;
+    async function show() {
+      const chosen = select.selectedIndex;
+      if (!drawn[chosen]) {
+        packed ??= unpacked("plots");
+        drawn[chosen] = parsed((await packed)[chosen - still]);
+        drawn[0].parentElement.append(drawn[chosen]);
+      }
+      drawn.forEach((each, i) => (each.hidden = i !== select.selectedIndex));
+    }
     select.addEventListener("change", show);
-    all[0].before(make("div", { className: "controls" }, make("label", {}, "model", select)));
+    drawn[0].before(make("div", { className: "controls" }, make("label", {}, "model", select)));
     show();
   }
 
@@ -220,9 +230,9 @@
   }
 
   themes();
-  plots();
   printing();
   const facts = find("facts") && JSON.parse(find("facts").textContent);
+  if (facts && facts.plots) plots(facts.plots);
   if (facts && find("cells-table")) {
     table(facts);
     sections(facts);
