@@ -21,6 +21,7 @@ from pytest_inferbench.commands import (
     cache,
     calibrate,
     doctor,
+    explain,
     init,
     models,
     report,
@@ -28,7 +29,7 @@ from pytest_inferbench.commands import (
 )
 from pytest_inferbench.errors import InferbenchError
 
-VERBS = (init, doctor, baselines, report, cache, calibrate, bisect, models, serve)
+VERBS = (init, doctor, baselines, report, cache, calibrate, bisect, models, serve, explain)
 """Each adds itself; its `run` returns the exit status or raises an `InferbenchError`."""
 
 
@@ -36,8 +37,8 @@ INTERRUPTED = 130
 """What shells have a process end with that Ctrl-C ended."""
 
 
-def command_line() -> argparse.ArgumentParser:
-    """Return the parser of everything that `inferbench` takes."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of every verb."""
     parser = argparse.ArgumentParser(
         prog="inferbench",
         description="Companion of the pytest plugin: the gate itself is `pytest`.",
@@ -52,7 +53,7 @@ def command_line() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
-    options = command_line().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         # people's reasons are in any script; what a terminal cannot show must not end the command
         if isinstance(stream, io.TextIOWrapper):

@@ -61,6 +61,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "write what came of it to PATH, as Markdown for a pull request (GitHub's summary of"
         " a step gets it without being asked)",
     },
+    "--inferbench-html": {
+        "metavar": "PATH",
+        "help": "write what was measured and judged to PATH, as one HTML page that needs nothing"
+        " else",
+    },
     "--inferbench-coverage": {
         "metavar": "PATH",
         "help": "write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
@@ -137,18 +142,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return entry.scheduler(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell xdist's processes what is known of the environments, and hear what they say."""
+    from pytest_inferbench import entry
+
+    entry.prepare(node)
+
+
 class GateHooks:
     """The hooks of a run that a gate takes part in."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell xdist's processes what is known of the environments."""
-        from pytest_inferbench.environments import send_facts
-
-        send_facts(self.gate.environments.values(), node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -166,14 +172,19 @@ class GateHooks:
         others = optional.leave_out(self.gate, config, collection_path)
         return leave_out(config, collection_path) or others
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]
-    ) -> None:
-        """Group items by cell, let one stand for each that cannot run, add requirements."""
+    ) -> Generator[None, object, object]:
+        """Group items by cell, let one stand for each that cannot run, add requirements.
+
+        After everybody else, `--lf` and `--ff` included: the last word on the order is ours.
+        """
         from pytest_inferbench.items import arrange
 
+        result = yield
         arrange(self.gate, session, items)
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -190,6 +201,13 @@ class GateHooks:
 
         skip_if_it_cannot_run(item)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Fail an item that is run again although it had regressed."""
+        from pytest_inferbench.items import fail_if_it_regressed
+
+        fail_if_it_regressed(item)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -201,10 +219,17 @@ class GateHooks:
         annotate(item, call, report)
         return report
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Take back a line that is drawn, before pytest writes."""
+        self.gate.hush()
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the outcome of every item."""
         from pytest_inferbench.items import note
 
+        self.gate.hush()
         note(self.gate, report)
 
     @pytest.hookimpl(tryfirst=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_inferbench.cli import command_line, main
+from pytest_inferbench.cli import main, make_parser
 from pytest_inferbench.report.document import Results, SessionResult
 from pytest_inferbench.report.reading import encode
 
@@ -29,7 +29,7 @@ def verbs(parser, *path):
                 yield from verbs(below, *path, name)
 
 
-ALL = dict(verbs(command_line()))
+ALL = dict(verbs(make_parser()))
 LEAVES = {
     name: parser
     for name, parser in ALL.items()
