@@ -15,6 +15,7 @@ SYSTEM = (
 BUDGETS = """
 [models.net.budgets]
 p5 = false
+centred_cosine = 0.5
 p50 = { fp16 = "0.0000001 ms", default = "60 s" }
 """
 

@@ -182,7 +182,7 @@ def test_no_figure_breaks_it(drawn, value, low, high, budget):
         for run in cell.runs
     )
     tests = (msgspec.structs.replace(cell.tests[0], judgements=(odd,)), *cell.tests[1:])
-    figures = {name: value for name in cell.figures} | {"map_drop_low": low, "map_drop_high": high}
+    figures = dict.fromkeys(cell.figures, value) | {"map_drop_low": low, "map_drop_high": high}
     odd_cell = msgspec.structs.replace(cell, tests=tests, runs=runs, figures=figures, speedup=value)
     results = msgspec.structs.replace(results, cells=(odd_cell, *results.cells[1:]))
     read(html(results))
