@@ -121,11 +121,11 @@ def record(gate: Gate) -> list[str]:
     from pytest_inferbench.baselines.schema import Addition, Session
 
     lines = []
-    same_speed = gate.settings.latency.same_speed
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
         file = gate.baselines.read(cell.hardware, cell.model)
+        same_speed = gate.settings.latency.same_speed_on(cell.device)
         earlier = file.sessions(cell.baseline_key) if file else ()
         replace = gate.options.update == "replace"
         budgets = {

@@ -17,7 +17,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # GitHub finds people, issues and addresses in text that is already rendered: a comment parts them.
 _LIVE = re.compile(
     r"(?<![0-9A-Za-z])@(?=\w)|(?<=#)(?=\d)|(?<=GH-)(?=\d)|(?<=:)(?=//)|(?<=www)(?=\.)"
-    r"|:(?=[\w+-]+:)|(?<=[0-9A-Za-z._+-])@(?=[\w-]+\.)",
+    r"|:(?=(?:[\w+-]*[a-z][\w+-]*|[+-]1|100|1234):)|(?<=[0-9A-Za-z._+-])@(?=[\w-]+\.)",
     re.I,
 )
 _APART = "<!-- -->"

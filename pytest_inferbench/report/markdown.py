@@ -141,21 +141,23 @@ def changed(judged: JudgementResult) -> str:
 
 
 def _advice(test: TestResult, judged: JudgementResult) -> str:
-    differs = "; ".join(test.differs)
+    """Return what to do, and which kinds of things are not as they were."""
     told = [test.context.get(name, "") for name in ("what to do", "to find the layer")]
-    said = "; ".join(filter(None, [differs, *told]))
+    differing = [line.partition(":")[0] for line in test.differs]
+    said = "; ".join(filter(None, [*told, ", ".join(differing)]))
     return said or judged.detail.partition("; ")[0]
 
 
 def _paragraphs(
     results: Results, failed: Sequence[tuple[CellResult, TestResult]], most: int
 ) -> Iterator[str]:
-    for cell, test in failed[:most]:
+    for number, (cell, test) in enumerate(failed[:most]):
+        yield from [""] if number else []
         yield f"{_named(results, cell)}, `{_in_code(test.test)}`:"
         yield ""
         yield fenced(test.reason)
-        yield ""
     if len(failed) > most:
+        yield ""
         yield f"and {len(failed) - most} more"
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pytest_inferbench.measure.watcher import POLL_S, Watcher
+from pytest_inferbench.measure.watcher import MOST_POINTS, POLL_S, Watcher, _thinned
 
 RAPL = "sys/class/powercap/intel-rapl:0"
 RAILS = "sys/class/hwmon/hwmon1"
@@ -138,6 +138,15 @@ def test_it_watches_again_and_again_and_leaves_no_thread(tree):
         time.sleep(0.02)
         assert watcher.stop().watts == pytest.approx(10.0)
     assert threading.active_count() == before
+
+
+def test_power_over_time_is_told_with_no_more_points_than_a_picture_shows():
+    points = [[float(n), n / 10] for n in range(1000)]
+    thin = _thinned(points)
+    assert len(thin) == MOST_POINTS
+    assert (thin[0], thin[-1]) == (points[0], points[-1])
+    assert list(thin) == sorted(thin)
+    assert _thinned(points[:5]) == tuple(points[:5])
 
 
 def test_a_sighting_is_plain(tree):

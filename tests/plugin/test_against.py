@@ -22,10 +22,13 @@ def comparing(project):
     return project
 
 
+def cell_of(folder):
+    (cell,) = json.loads((folder / "out.json").read_text())["cells"]
+    return cell
+
+
 def judgement(folder):
-    plain = json.loads((folder / "out.json").read_text())
-    (cell,) = plain["cells"]
-    (test,) = cell["tests"]
+    (test,) = cell_of(folder)["tests"]
     return test
 
 
@@ -42,6 +45,9 @@ def test_more_work_than_the_older_file_is_heard_and_the_same_file_passes(
     assert said["judgements"][0]["code"] == "IB-600"
     assert said["figures"]["rounds"] >= 5
     assert said["figures"]["against_p5_ms"] > 0
+    (beside,) = cell_of(comparing.path)["comparisons"]
+    assert (beside["name"], len(beside["rounds"])) == ("against", said["figures"]["rounds"])
+    assert all(set(each["change"]) >= {"p5", "p50", "memory"} for each in beside["rounds"])
     assert not (comparing.path / "baselines").exists()
 
     write_model(comparing.path / "net.onnx", layers=16)
