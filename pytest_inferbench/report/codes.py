@@ -1,4 +1,4 @@
-"""What the codes of judgements mean, in the words of docs/verdicts.md: takes a code, gives a sentence.
+"""What the codes of judgements mean, in the words of docs/verdicts.md: code -> sentence.
 
 Only those that a verdict of a cell may carry are there; a test compares the two.
 """
