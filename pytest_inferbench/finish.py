@@ -43,8 +43,9 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     gate.notices += problems
     if gate.options.raw_folder is not None:
         gate.notices.append(_raw(gate))
+    cut_short = ["interrupted: not every selected test ran"] if interrupted else []
     for write in (_write_coverage, _write_documents):
-        unwritten = write(gate, problems)
+        unwritten = write(gate, [*problems, *cut_short])
         gate.notices += unwritten
         problems += unwritten
     if problems:

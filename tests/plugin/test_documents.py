@@ -113,3 +113,15 @@ def junit_says(path, cell):
             assert test.reason in text
             assert "what to do" in text
             assert test.reason.splitlines()[0] in message, "newer pytests cut it there"
+
+
+def test_a_session_that_was_interrupted_is_no_pass(project, gate):
+    (project.path / "test_own.py").write_text(
+        "def test_one(cell):\n    pass\n\n\ndef test_two(cell):\n    raise KeyboardInterrupt\n"
+    )
+    result = gate("test_own.py", "--inferbench-json=out.json", "--inferbench-markdown=out.md")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    read = read_results(project.path / "out.json")
+    assert read.cells[0].verdict == "pass"
+    assert read.failed
+    assert (project.path / "out.md").read_text().startswith("## Inference gate: failed")
