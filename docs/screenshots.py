@@ -3,9 +3,9 @@
     python docs/screenshots.py                       # the gate, then the pictures: some minutes
     python docs/screenshots.py --results gate.json   # the pictures alone
 
-Records the built-in detector on two backends at three precisions, breaks the build of one backend
-(its graphs are no longer optimized, on one thread), and gates it. Needs `playwright`, and a
-Chromium: the system's, or the one that `playwright install chromium` brings.
+Records the built-in detector on two backends at three precisions, breaks it twice (int8 is
+calibrated on flat images, and one backend no longer optimizes its graphs), and gates it. Needs
+`playwright`, and a Chromium: the system's, or what `playwright install chromium` brings.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from pytest_inferbench.builtin import data_set, model_path
+from pytest_inferbench.gate import Gate
 from pytest_inferbench.report.html import html
 from pytest_inferbench.report.html.references import read_references
 from pytest_inferbench.report.reading import read_results
@@ -42,7 +44,16 @@ most_other = 0.95
 same_speed = 0.3
 """
 
+MODEL = """\
+[models.detector]
+path = "{path}"
+task = "detection"
+layout = "yolov8"
+data = "{data}"
+"""
+
 BROKEN = """\
+calibration = "flat"
 [backends.ort-cpu]
 graph_optimization_level = "disable_all"
 intra_op_num_threads = 1
@@ -79,11 +90,16 @@ def main() -> int:
 def _gated(folder: Path, sessions: int) -> Path:
     """Return the results of a gate whose build is broken where it was recorded whole."""
     settings = folder / "inferbench.toml"
-    settings.write_text(SETTINGS)
+    images = data_set(Gate.from_folder(folder).cache, "val", print)
+    model = MODEL.format(path=model_path(), data=images)
+    settings.write_text(SETTINGS + model)
     for number in range(sessions):
         reason = f"session {number + 1}"
         _pytest(folder, "-m", "latency", "--update-baselines", "--inferbench-reason", reason)
-    settings.write_text(SETTINGS + BROKEN)
+    (folder / "flat").mkdir()
+    for i in range(8):
+        Image.new("RGB", (192, 192), (i, i, i)).save(folder / "flat" / f"{i}.png")
+    settings.write_text(SETTINGS + model + BROKEN)
     _pytest(folder, "-m", "latency or accuracy or placement", "--inferbench-json", "gate.json")
     return folder / "gate.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_inferbench.report.codes import MEANINGS as CODES
+from pytest_inferbench.report.codes import meanings
 from pytest_inferbench.report.document import Results, SessionResult
 from pytest_inferbench.report.html import words
 from pytest_inferbench.report.html.markup import Markup, join, tag
@@ -144,7 +144,7 @@ def glossary(codes: Sequence[str], verdicts: Sequence[str]) -> Markup:
         tag(
             "tr",
             tag("th", code, scope="row"),
-            tag("td", CODES.get(code, "see docs/verdicts.md")),
+            tag("td", meanings().get(code, "see docs/verdicts.md")),
             id=f"code-{code}",
         )
         for code in codes

@@ -9,16 +9,19 @@ import math
 import re
 import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_inferbench.report.codes import meanings
 from pytest_inferbench.report.document import Results
 from pytest_inferbench.report.html import html, page, words
 from pytest_inferbench.report.html.references import Reference
 
+VERDICTS = Path(__file__).parents[3] / "docs" / "verdicts.md"
 VOID = {"meta", "br", "input", "hr", "link"}
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202eevil\u2066\x00\ud800"
 
@@ -167,6 +170,13 @@ def test_rows_beyond_the_static_ones_are_small_in_the_file(drawn, monkeypatch):
     few, many = (len(html(drawn(n, regressed=1))) for n in (240, 480))
     plots = 20 * 3000  # of 20 more models
     assert (many - few - plots) / 240 < 700  # bytes a cell, its field in the matrix included
+
+
+def test_codes_are_told_in_the_words_of_the_documentation():
+    rows = re.findall(r"^\| (IB-\d+) \| (.*?) \| `", VERDICTS.read_text(), re.MULTILINE)
+    documented = {code: meaning.replace("`", "") for code, meaning in rows}
+    assert meanings().items() <= documented.items()
+    assert {"IB-600", "IB-603", "IB-701"} <= set(meanings())
 
 
 @settings(max_examples=15)
