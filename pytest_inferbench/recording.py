@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_inferbench import __version__
@@ -122,10 +123,11 @@ def record(gate: Gate) -> list[str]:
 
     lines = []
     same_speed = gate.settings.latency.same_speed
+    read = cache(gate.baselines.read)  # once a file, however many of its cells are recorded
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
-        file = gate.baselines.read(cell.hardware, cell.model)
+        file = read(cell.hardware, cell.model)
         earlier = file.sessions(cell.baseline_key) if file else ()
         replace = gate.options.update == "replace"
         budgets = {
