@@ -38,7 +38,8 @@ class OnnxRuntime(Backend):
     """An `InferenceSession` on one provider.
 
     Options: those of `ort_options`, `ort_providers` and `ort_session`; docs/settings.md lists
-    them. What is timed has its inputs and outputs bound: on a GPU, on the device.
+    them. What is timed has its inputs and outputs bound: on a GPU, on the device. With ``bind``
+    off, inputs come from the host's memory and outputs go there, in every call.
     """
 
     distributions: ClassVar[Sequence[str]] = (
@@ -90,7 +91,8 @@ class OnnxRuntime(Backend):
         ort, session, given, outputs = self._ort, self._session, self._given(inputs), self.outputs
         specs = (*given, *outputs)
         # On the host too: finding and converting arrays by name costs microseconds a call.
-        if can_bind(specs) and (self._device or all(map(is_plain, specs))):
+        asked = self._options.get("bind", True)
+        if asked and can_bind(specs) and (self._device or all(map(is_plain, specs))):
             binding, _ = bind(ort, session, given, outputs, self._device or Device("cpu"))
             return lambda: session.run_with_iobinding(binding)
         return lambda: run_once(ort, session, given, outputs)

@@ -25,7 +25,8 @@ _PLAIN = (
 )
 _ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
 _TABLES = ("provider_options", "session_config", "free_dimensions")
-_OTHERS = ("provider", "library", "library_name", "preload")
+_FLAGS = ("bind",)  # ours, read by the adapter
+_OTHERS = (*_FLAGS, "provider", "library", "library_name", "preload")
 _OF_ALL = (*_PLAIN, *_ENUMS, *_TABLES, *_OTHERS)
 
 
@@ -44,6 +45,8 @@ def session_options(ort: Any, options: Mapping[str, Any]) -> Any:
             raise unknown_option(key, (*_OF_ALL, *friendly_of(provider_of(options))))
         if key in _TABLES and not isinstance(value, Mapping):
             raise _cannot(key, value, "a table")
+        if key in _FLAGS and not isinstance(value, bool):
+            raise _cannot(key, value, "true, false")
         if key in _PLAIN:
             try:
                 setattr(made, key, value)

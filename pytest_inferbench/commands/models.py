@@ -48,6 +48,12 @@ def add(verbs: Subparsers) -> None:
     building.add_argument("name", help="an architecture, or zoo:NAME")
     building.add_argument("--size", choices=("small", "real"), help="default: small")
     building.add_argument("--to", type=Path, help="copy it here: a folder, new or empty")
+    building.add_argument(
+        "--torch",
+        action="store_true",
+        help="write model.pt2 beside the copy: an architecture as an exported program, for"
+        " `sources.torch`",
+    )
     building.add_argument("--python", help=_PYTHON)
     add_settings(building)
     building.set_defaults(run=run_build)
@@ -77,15 +83,23 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_build(options: argparse.Namespace) -> int:
     """Build one, and copy it."""
+    from pytest_inferbench.named.exporting import Exporter
+    from pytest_inferbench.named.references import BUILT
     from pytest_inferbench.named.resolve import locate
 
     reference = _reference(options.name, options.size)
     if options.to is not None and options.to.exists() and any(options.to.iterdir()):
         raise InferbenchError("IB-478", f"{options.to} is not empty", "Name a new folder.")
+    if options.torch and (options.to is None or reference.scheme != BUILT):
+        raise InferbenchError(
+            "IB-478", "--torch is for an architecture that is copied", "Name a folder with --to."
+        )
     path = locate(reference, _cache(options), _say, options.python)
     if options.to is not None:
         _copy(path, reference, options.to)
         path = options.to / path.name
+    if options.torch:
+        Exporter(_cache(options), _say, options.python).write_program(reference.name, options.to)
     print(path)
     return 0
 

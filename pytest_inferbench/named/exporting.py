@@ -24,7 +24,7 @@ from pytest_inferbench.named.references import split_size
 if TYPE_CHECKING:
     from pytest_inferbench.artifacts.cache import ArtifactCache, CachedArtifact
 
-MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
+MODEL_FILE, CARD_FILE, PROGRAM_FILE = "model.onnx", "card.json", "model.pt2"
 PYTHON_VARIABLE = "INFERBENCH_EXPORT_PYTHON"
 BUILD_S = 3600.0
 
@@ -60,15 +60,27 @@ class Exporter:
 
         return self._cache.get_or_build(_key(name), {"architecture": name}, build)
 
+    def write_program(self, name: str, folder: Path) -> Path:
+        """Write a model for torch, as an exported program, into a folder; return its path.
+
+        Raises:
+            InferbenchError: As `get`.
+        """
+        self._run(name, folder, "--program")
+        return folder / PROGRAM_FILE
+
     def _build(self, name: str, folder: Path) -> Mapping[str, object]:
+        self._run(name, folder)
+        card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        return card
+
+    def _run(self, name: str, folder: Path, *flags: str) -> None:
         base, size = split_size(name)
         script = folder_of(ARCHITECTURES_FOLDER) / "build.py"
         program = Program(
             f"inferbench:{name}", "export", self._python, architectures()[base].needs, self._say
         )
-        program.run([str(script), base, "--size", size, "--to", str(folder)], BUILD_S)
-        card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-        return card
+        program.run([str(script), base, "--size", size, "--to", str(folder), *flags], BUILD_S)
 
 
 def as_recorded(name: str, card: Mapping[str, Any]) -> bool | None:

@@ -28,11 +28,11 @@ from pytest_inferbench.report.terminal import (
 from pytest_inferbench.settings.objectives import parse_objectives
 
 
-def lines(results: Results, width: int = 0, *, is_coloured: bool = False) -> Iterator[str]:
+def lines(results: Results, *, is_coloured: bool = False) -> Iterator[str]:
     """Yield the table of every session's cells, and what is to be said of them."""
     table = rows_of(results)
     if table:
-        yield from render(table, width, is_coloured=is_coloured).splitlines()
+        yield from render(table, is_coloured=is_coloured)
     # a document may come from anywhere: what it says must not steer a terminal
     yield from map(visible, _below(results, table))
 

@@ -55,6 +55,8 @@ def fenced(text: str, most: int = 4000) -> str:
 
 def visible(text: str) -> str:
     """Return text without characters that hide or turn others: they are spelt out."""
+    if text.isprintable():
+        return text
     return "".join(
         each
         if each in "\t\n\r " or unicodedata.category(each) not in _HIDDEN

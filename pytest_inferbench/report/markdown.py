@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_inferbench.report.columns import columns
 from pytest_inferbench.report.document import CellResult, Results, TestResult
-from pytest_inferbench.report.escaping import escaped, fenced
+from pytest_inferbench.report.escaping import escaped, fenced, visible
 from pytest_inferbench.report.messages import counted, figure, percent
 from pytest_inferbench.report.parts import JudgementResult
 from pytest_inferbench.report.table import rows_of
@@ -300,4 +300,4 @@ def _plain(value: object) -> str:
 
 def _in_code(text: str) -> str:
     """Return text that can stand between backticks in one line."""
-    return " ".join(text.replace("`", "'").split())[:400]
+    return " ".join(visible(text).replace("`", "'").split())[:400]

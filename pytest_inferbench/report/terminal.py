@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from pytest_inferbench.report.table import Named, Row, rows
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
 
-_LEAST_WIDTH = 110
 _STYLES = {"pass": "green", "improved": "bold green", "regressed": "bold red", "failed": "bold red"}
 
 
@@ -29,8 +27,8 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
         return
     reporter.section("inference gate")
     if table:
-        width = reporter._tw.fullwidth
-        reporter.write(render(table, width, is_coloured=reporter.hasmarkup), flush=True)
+        lines = render(table, is_coloured=reporter.hasmarkup)
+        reporter.write("".join(f"{line}\n" for line in lines), flush=True)
     for line in _lines(gate, table):
         reporter.write_line(line)
 
@@ -118,28 +116,32 @@ def cannot_run_lines(cells: Iterable[Named]) -> Iterator[str]:
         yield f"cannot run here: {', '.join(named)}: {reason}"
 
 
-def render(table: Sequence[Row], width: int, *, is_coloured: bool) -> str:
-    """Return the table of cells as text.
+def render(table: Sequence[Row], *, is_coloured: bool) -> list[str]:
+    """Return the table of cells, line by line; no line is ever cut, whatever the terminal.
 
     Args:
         table: A row a cell.
-        width: Characters that there are; it is never cut to fewer than it needs to be read.
         is_coloured: Whether the terminal shows colours.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rich.cells import cell_len
+    from rich.color import ColorSystem
+    from rich.style import Style
 
-    grid = Table(box=None, pad_edge=False, header_style="bold")
     shown = columns(table)
-    for column in shown:
-        grid.add_column(column.title, justify="right" if column.is_number else "left")
-    for number, row in enumerate(table):
-        grid.add_row(*(Text(column.texts[number]) for column in shown))
-        grid.rows[-1].style = _STYLES.get(row.verdict, "yellow") if is_coloured else ""
-    text = io.StringIO()
-    # Wide enough that no figure is ever cut, whatever the terminal: a log has no width.
-    wide = max(width, _LEAST_WIDTH)
-    console = Console(file=text, width=wide, force_terminal=is_coloured, highlight=False)
-    console.print(grid)
-    return text.getvalue()
+    widths = [max(map(cell_len, (column.title, *column.texts))) for column in shown]
+    styles = [Style.parse(name) for name in ("bold", *(_style(row) for row in table))]
+    lines = []
+    for number, style in enumerate(styles):
+        texts = [column.texts[number - 1] if number else column.title for column in shown]
+        padded = []
+        for column, text, width in zip(shown, texts, widths, strict=True):
+            space = " " * (width - cell_len(text))
+            padded.append(space + text if column.is_number else text + space)
+        line = "  ".join(padded)
+        system = ColorSystem.STANDARD if is_coloured else None
+        lines.append(style.render(line, color_system=system))
+    return lines
+
+
+def _style(row: Row) -> str:
+    return _STYLES.get(row.verdict, "yellow")

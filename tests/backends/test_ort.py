@@ -89,6 +89,13 @@ def test_options_reach_the_session(make_model):
     assert chosen.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+def test_what_is_timed_brings_its_outputs_to_the_host_where_nothing_is_bound(make_model):
+    x = np.full((1, 4), 2, np.float32)
+    bound, unbound = opened(make_model()), opened(make_model(), {"bind": False})
+    assert bound.prepare({"x": x})() is None
+    np.testing.assert_array_equal(unbound.prepare({"x": x})()["y"], x)
+
+
 def test_free_dimensions_are_fixed(make_model):
     backend = opened(make_model(shape=("batch", 3)), {"free_dimensions": {"batch": 2}})
     assert backend.inputs[0].shape == (2, 3)
@@ -154,6 +161,7 @@ def test_sessions_open_from_several_threads(make_model):
         ({"concurrent": True}, "IB-323", "'concurrent' is not for CPUExecutionProvider"),
         ({"free_dimensions": {"n": "two"}}, "IB-323", "free_dimensions.n' cannot be 'two'"),
         ({"session_config": "none"}, "IB-323", "'session_config' cannot be 'none'"),
+        ({"bind": "no"}, "IB-323", "'bind' cannot be 'no'"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(make_model, options, code, says):

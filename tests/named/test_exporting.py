@@ -13,7 +13,7 @@ from pytest_inferbench.artifacts.inspect import inspect
 from pytest_inferbench.cli import main
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.named.catalog import architectures
-from pytest_inferbench.named.exporting import CARD_FILE, MODEL_FILE, Exporter
+from pytest_inferbench.named.exporting import CARD_FILE, MODEL_FILE, PROGRAM_FILE, Exporter
 from pytest_inferbench.named.references import Reference
 from pytest_inferbench.named.resolve import locate, resolved, why_absent
 from pytest_inferbench.settings.schema import ModelSettings
@@ -119,10 +119,29 @@ def test_the_command_lists_every_model_in_every_size(capsys, tmp_path, monkeypat
 def test_the_command_builds_into_a_folder(capsys, tmp_path, monkeypatch, exports_torch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INFERBENCH_CACHE", str(tmp_path / "cache"))
-    assert main(["models", "build", "yolov8n", "--to", "here"]) == 0
+    assert main(["models", "build", "yolov8n", "--torch", "--to", "here"]) == 0
     assert capsys.readouterr().out.strip() == "here/model.onnx"
     assert {path.name for path in (tmp_path / "here").iterdir()} >= {"model.onnx", "data"}
+    assert_torch_answers_alike(tmp_path / "here")
     assert main(["models", "build", "yolov8n", "--to", "here"]) == 1
     assert "IB-478" in capsys.readouterr().err
     assert main(["models", "build", "yolov8n-small", "--size", "real"]) == 1
     assert "IB-478" in capsys.readouterr().err
+    assert main(["models", "build", "yolov8n", "--torch"]) == 1
+    assert "Name a folder with --to" in capsys.readouterr().err
+
+
+def assert_torch_answers_alike(folder):
+    """The exported program has the ONNX file's names, free axes and values."""
+    pytest.importorskip("torch")
+    from pytest_inferbench.backends.torch_native import Torch
+
+    backend = Torch()
+    backend.open(str(folder / PROGRAM_FILE), {}, "fp32")
+    samples = [dict(np.load(path)) for path in sorted((folder / "data").glob("*.npz"))][:3]
+    joined = {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
+    session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
+    ours = backend.infer(joined)
+    backend.close()
+    for name, theirs in zip(ours, session.run(list(ours), joined), strict=True):
+        np.testing.assert_allclose(ours[name], theirs, rtol=1e-3, atol=1e-3)

@@ -16,8 +16,7 @@ from pytest_inferbench.report.reading import encode, read_results
 from pytest_inferbench.report.results import results
 from pytest_inferbench.settings.schema import MatrixSettings, ModelSettings, Settings
 
-TIMES = {"latency_ms": {"p50": 1.5}, "probe_ms": 0.5}
-RUN = {**TIMES, "set_aside": "", "watts_over_time": [[0.1, 9.0]]}
+RUN = {
     "latency_ms": {"p50": 1.5},
     "probe_ms": 0.5,
     "set_aside": "",
