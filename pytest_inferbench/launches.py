@@ -210,7 +210,7 @@ def why_set_aside(latency: LatencySettings, sampled: Mapping[str, Any], device: 
         return f"other processes used {sampled['other_share']:.0%} of the CPU"
     probes_ms = sampled.get("probes_ms")  # what `guard` tells has none: it is short
     change = max(probes_ms) / min(probes_ms) - 1 if probes_ms else 0.0
-    if change > latency.same_speed:
+    if change > latency.same_speed_on(device):
         return f"the machine's own speed changed by {change:.0%} meanwhile"
     return why_disturbed(latency, sampled.get("seen", {}))
 

@@ -122,12 +122,12 @@ def record(gate: Gate) -> list[str]:
     from pytest_inferbench.baselines.schema import Addition, Session
 
     lines = []
-    same_speed = gate.settings.latency.same_speed
     read = cache(gate.baselines.read)  # once a file, however many of its cells are recorded
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
         file = read(cell.hardware, cell.model)
+        same_speed = gate.settings.latency.same_speed_on(cell.device)
         earlier = file.sessions(cell.baseline_key) if file else ()
         replace = gate.options.update == "replace"
         budgets = {

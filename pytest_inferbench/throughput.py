@@ -96,7 +96,7 @@ class Throughput(RunsHandle):
                 self._alike(stored),
                 hardware=cell.hardware,
                 comparisons=gate.comparisons,
-                same_speed=gate.settings.latency.same_speed,
+                same_speed=gate.settings.latency.same_speed_on(cell.device),
             )
         return self._in_context(judged, budget, len(sweeps))
 

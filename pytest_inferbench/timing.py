@@ -170,7 +170,7 @@ class RunsHandle(Handle):
                 _sessions_of(budget.metric, stored, self._label),
                 hardware=cell.hardware,
                 comparisons=gate.comparisons,
-                same_speed=gate.settings.latency.same_speed,
+                same_speed=gate.settings.latency.same_speed_on(cell.device),
             )
         return self._in_context(judgement, budget, len(launches))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.control import Control, Fields, refused
+from pytest_inferbench.serving.messages import message_module
 
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -26,8 +27,9 @@ class GrpcControl(Control):
     """
 
     def __init__(self, url: str, timeout_s: float = 60.0) -> None:
+        service_pb2 = message_module("service_pb2")
+        service_pb2_grpc = message_module("service_pb2_grpc")
         import grpc
-        from tritonclient.grpc import service_pb2, service_pb2_grpc
 
         self.url, self._timeout_s = url, timeout_s
         self.messages = service_pb2

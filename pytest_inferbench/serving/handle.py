@@ -174,7 +174,7 @@ class Load(RunsHandle):
             stored,
             hardware=cell.hardware,
             comparisons=gate.comparisons,
-            same_speed=gate.settings.latency.same_speed,
+            same_speed=gate.settings.latency.same_speed_on(cell.device),
         )
 
     def _explained(self, clients: int, runs: Sequence[LoadRun], stored: Sequence[Session]) -> str:

@@ -18,6 +18,7 @@ from pytest_inferbench.backends.contract import TensorSpec
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.serving.datatypes import config_type
 from pytest_inferbench.serving.ir_signature import read_ir
+from pytest_inferbench.serving.messages import message_module
 from pytest_inferbench.serving.onnx_signature import read_onnx
 from pytest_inferbench.serving.variant import Variant
 
@@ -106,7 +107,7 @@ def model_config(
     Raises:
         InferbenchError: The model cannot be served so (IB-806).
     """
-    from tritonclient.grpc import model_config_pb2 as messages
+    messages = message_module("model_config_pb2")
 
     config = messages.ModelConfig(
         name=name,
@@ -146,7 +147,7 @@ def ensemble_config(
         inputs: What it takes.
         outputs: What it gives.
     """
-    from tritonclient.grpc import model_config_pb2 as messages
+    messages = message_module("model_config_pb2")
 
     config = messages.ModelConfig(name=name, platform="ensemble", max_batch_size=batch_limit)
     _add_tensors(config, inputs, outputs)
@@ -214,7 +215,8 @@ def read_config(path: Path) -> Config:
         InferbenchError: It is none (IB-809).
     """
     from google.protobuf import text_format
-    from tritonclient.grpc import model_config_pb2 as messages
+
+    messages = message_module("model_config_pb2")
 
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), messages.ModelConfig())

@@ -5,6 +5,7 @@ A field's name carries its unit; the TOML key, where it differs, is given by `na
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -152,6 +153,14 @@ class LatencySettings(_Table, frozen=True, kw_only=True):
     burst_s: Seconds = field(name="burst", default=0.03)
     round_s: Seconds = field(name="round", default=0.6)
     compare_s: Seconds = field(name="compare_for", default=60.0)
+
+    def same_speed_on(self, device: str) -> float:
+        """Return by how much the probes beside runs may differ: on a GPU, by anything.
+
+        The probe times CPUs. A device's own clocks say whether it was disturbed, and sixteen
+        idle CPUs were seen to differ by a fifth beside a GPU that did not.
+        """
+        return self.same_speed if device in ("cpu", "remote") else math.inf
 
 
 class ServingSettings(_Table, frozen=True, kw_only=True):

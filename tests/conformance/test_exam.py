@@ -219,6 +219,20 @@ def test_a_leak_is_found_and_a_cycle_is_none():
     assert grown_mib < 8
 
 
+def test_a_pool_that_fills_late_is_no_leak():
+    pool = []
+
+    class FillsAPool(Kept):
+        def _open(self, *args):
+            if len(pool) < 15:
+                pool.append(mmap.mmap(-1, 2**20))
+                pool[-1].write(b"1" * 2**20)
+            return super()._open(*args)
+
+    grown_mib, _ = exam.reopening(lambda: opened(FillsAPool), SAMPLES[0], 45, 600.0)
+    assert grown_mib < 6
+
+
 def test_reopening_ends_with_its_budget_but_never_before_it_can_tell():
     _, times = exam.reopening(lambda: opened(Kept), SAMPLES[0], 10_000, 0.0)
     assert times == 15

@@ -30,6 +30,16 @@ def test_what_a_guard_tells_is_plain_and_can_be_judged():
     )
 
 
+@pytest.mark.parametrize(
+    ("device", "counts"), [("cpu", False), ("remote", False), ("nvidia", True)]
+)
+def test_the_speed_of_the_cpus_sets_aside_what_runs_on_them(device, counts):
+    told = {"steal_share": 0.0, "other_share": 0.0, "probes_ms": [1.0, 1.22], "seen": {}}
+    why = why_set_aside(LatencySettings(), told, device)
+    assert (why == "") is counts
+    assert counts or "speed changed by 22%" in why
+
+
 def test_a_worker_guards_from_one_call_to_another():
     servant = Servant()
     servant.handle("watch", {"device": "cpu"}, {})
