@@ -22,7 +22,6 @@ precisions = ["fp32"]
 [latency]
 runs = 3
 seconds = "150 ms"
-warmup_floor = "40 ms"
 warmup_ceiling = "300 ms"
 # These tests run beside each other and assert nothing that noise could change.
 most_steal = 1.0
