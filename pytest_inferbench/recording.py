@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_inferbench import __version__
 from pytest_inferbench.launches import STAGES, STATISTICS, Launch
 
 if TYPE_CHECKING:
-    from pytest_inferbench.baselines.schema import Session
+    from pytest_inferbench.baselines.schema import BaselineFile, Session
     from pytest_inferbench.baselines.store import BaselineStore
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
@@ -122,11 +123,12 @@ def record(gate: Gate) -> list[str]:
     from pytest_inferbench.baselines.schema import Session
 
     lines = []
+    read = cache(gate.baselines.read)  # once a file, however many of its cells are recorded
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
         replace = gate.options.update == "replace"
-        lines += queue(gate.baselines, gate.settings, cell, session, replace=replace)
+        lines += queue(gate.baselines, gate.settings, cell, session, replace=replace, read=read)
     return lines + [f"wrote {path}" for path in gate.baselines.flush()]
 
 
@@ -155,7 +157,13 @@ class Named(Protocol):
 
 
 def queue(
-    store: BaselineStore, settings: Settings, cell: Named, session: Session, *, replace: bool
+    store: BaselineStore,
+    settings: Settings,
+    cell: Named,
+    session: Session,
+    *,
+    replace: bool,
+    read: Callable[[str, str], BaselineFile | None] | None = None,
 ) -> list[str]:
     """Queue a session for its file; return what is said of it: old -> new, and what was accepted.
 
@@ -165,6 +173,7 @@ def queue(
         cell: Whose session it is; its model need not be in the settings.
         session: The session.
         replace: Whether it takes the place of the earlier ones.
+        read: How what is recorded is read, if not by the store, which reads anew each time.
 
     Raises:
         InferbenchError: The file cannot be read.
@@ -173,7 +182,7 @@ def queue(
     from pytest_inferbench.baselines.schema import Addition
 
     key = f"{cell.backend} {cell.precision}"
-    file = store.read(cell.hardware, cell.model)
+    file = (read or store.read)(cell.hardware, cell.model)
     earlier = file.sessions(key) if file else ()
     budgets = {
         metric: settings.budget(cell.model, metric, cell.precision, cell.hardware)

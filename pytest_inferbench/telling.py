@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -40,12 +41,7 @@ class Voice(Protocol):
 
 def voice_of(config: pytest.Config) -> Voice:
     """Return the voice of this process."""
-    if hasattr(config, "workerinput"):
-        return _Sent(config)
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None:
-        return _Mute()
-    return _Live(config) if _may_draw(config, reporter) else _Plain(config)
+    return _Sent(config) if hasattr(config, "workerinput") else _Late(config)
 
 
 def send_words(node: Any, gate: Gate) -> None:
@@ -83,6 +79,30 @@ class _Mute:
 
     def hide(self) -> None:
         """There is nothing."""
+
+
+class _Late:
+    """Chooses its voice when it first speaks: a gate may be made before pytest has a reporter."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @cached_property
+    def _voice(self) -> Voice:
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None:
+            return _Mute()
+        return _Live(self._config) if _may_draw(self._config, reporter) else _Plain(self._config)
+
+    def say(self, line: str) -> None:
+        self._voice.say(line)
+
+    def show(self, line: str) -> None:
+        self._voice.show(line)
+
+    def hide(self) -> None:
+        if "_voice" in vars(self):
+            self._voice.hide()
 
 
 class _Sent:

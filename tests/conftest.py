@@ -22,9 +22,6 @@ MARK = "INFERBENCH_TEST_MARK"
 hypothesis.settings.register_profile("inferbench", deadline=None)
 hypothesis.settings.load_profile("inferbench")
 
-# What tests say of an order holds without pytest-randomly, here and in the sessions they start.
-os.environ.setdefault("PYTEST_ADDOPTS", "-p no:randomly")
-
 # A shell starts background jobs with these ignored, and what is ignored here stays ignored in the
 # processes that tests start and interrupt.
 for each in (signal.SIGINT, signal.SIGHUP):
@@ -41,6 +38,18 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(autouse=True)
+def _sessions_of_their_own(request, monkeypatch):
+    """Leave plugins out of the sessions that tests start: they draw an order, or cost a second.
+
+    To import theirs takes a session longer than all else before its first test.
+    """
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # which takes the variable away
+        left_out = ("randomly", "locust", "anyio", "hypothesispytest")
+        monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in left_out))
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,7 @@ def add(verbs: Subparsers) -> None:
         ["inferbench baselines list", "inferbench baselines diff main"],
         _STATUSES,
     )
+    own.set_defaults(reads_much=True)
     below = own.add_subparsers(required=True, metavar="VERB")
     _add_list(below)
     _add_diff(below)

@@ -38,6 +38,7 @@ def add(verbs: Subparsers) -> None:
         ["inferbench report merge cpu.json gpu.json", "inferbench report html gate.json"],
         _STATUSES,
     )
+    own.set_defaults(reads_much=True)
     below = own.add_subparsers(required=True, metavar="VERB")
     _add_merge(below)
     _add_markdown(below)

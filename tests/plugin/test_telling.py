@@ -37,7 +37,7 @@ def long(project):
 def on_a_terminal(folder, *arguments):
     """Run pytest on a terminal of its own; return all that was written to it."""
     ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "PYTEST_ADDOPTS": "-p no:randomly"}
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
     for name in ("CI", "NO_COLOR", "PY_COLORS"):
         env.pop(name, None)
     command = [sys.executable, "-m", "pytest", *arguments]
