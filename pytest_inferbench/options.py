@@ -38,6 +38,7 @@ class Options:
     reason: str = ""
     json_path: Path | None = None
     markdown_path: Path | None = None
+    html_path: Path | None = None
     coverage_path: Path | None = None
     raw_folder: Path | None = None
     in_process: bool = False
@@ -73,6 +74,7 @@ def options_of(config: pytest.Config) -> Options:
         reason=config.getoption("inferbench_reason"),
         json_path=path_of("inferbench_json"),
         markdown_path=path_of("inferbench_markdown"),
+        html_path=path_of("inferbench_html"),
         coverage_path=path_of("inferbench_coverage"),
         raw_folder=path_of("inferbench_raw"),
         in_process=config.getoption("inferbench_in_process"),

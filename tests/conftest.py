@@ -22,6 +22,9 @@ MARK = "INFERBENCH_TEST_MARK"
 hypothesis.settings.register_profile("inferbench", deadline=None)
 hypothesis.settings.load_profile("inferbench")
 
+# What tests say of an order holds without pytest-randomly, here and in the sessions they start.
+os.environ.setdefault("PYTEST_ADDOPTS", "-p no:randomly")
+
 # A shell starts background jobs with these ignored, and what is ignored here stays ignored in the
 # processes that tests start and interrupt.
 for each in (signal.SIGINT, signal.SIGHUP):

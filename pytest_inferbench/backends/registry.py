@@ -89,7 +89,26 @@ def catalog_of(
     while ready := [name for name, like in waiting.items() if like in known]:
         for name in ready:
             known[name] = dataclasses.replace(known[waiting.pop(name)], name=name)
-    return MappingProxyType(known)
+    return MappingProxyType(
+        {name: _where_asked(info, users_options(name, tables)) for name, info in known.items()}
+    )
+
+
+def _where_asked(info: BackendInfo, options: Mapping[str, Any]) -> BackendInfo:
+    """Keep the devices that the option `device` agrees with.
+
+    A backend of several devices has cells on each of them; one that is told `cuda:0` would run
+    its cells of the CPU there as well, under the CPU's name.
+    """
+    asked = str(options.get("device", "")).partition(":")[0]
+    if not asked or not info.device_options:
+        return info
+    agreeing = tuple(
+        device
+        for device in info.devices
+        if str(info.options_on(device).get("device", device)).partition(":")[0] == asked
+    )
+    return dataclasses.replace(info, devices=agreeing) if agreeing else info
 
 
 def circle_of(name: str, tables: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`inferbench report merge | markdown | html | schema`: results documents, put together and shown.
+"""`inferbench report merge | markdown | html | history | schema`: results put together and shown.
 
 Prints or writes; the parts are in `report/`. What something failed in, in any session, makes the
 exit status of `merge` 1, as it made pytest's.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_inferbench.commands import history
 from pytest_inferbench.commands.arguments import BAD_ARGUMENTS, DONE, Subparsers, add_json, add_verb
 from pytest_inferbench.errors import InferbenchError
 
@@ -41,6 +42,7 @@ def add(verbs: Subparsers) -> None:
     _add_merge(below)
     _add_markdown(below)
     _add_html(below)
+    history.add(below)
     schema = add_verb(
         below,
         "schema",
@@ -84,10 +86,20 @@ def _add_html(below: Subparsers) -> None:
         below,
         "html",
         "results as one HTML file that needs no other",
-        ["inferbench report html gate.json", "inferbench report html a.json b.json --to all.html"],
+        [
+            "inferbench report html gate.json",
+            "inferbench report html a.json b.json --to all.html",
+            "inferbench report html gate.json --references published.toml",
+        ],
         _STATUSES,
     )
     _add_shown(parser)
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="FILE",
+        help="figures published elsewhere, to be shown beside it (TOML or JSON)",
+    )
     parser.set_defaults(run=run_html)
 
 
@@ -132,9 +144,11 @@ def run_markdown(options: argparse.Namespace) -> int:
 def run_html(options: argparse.Namespace) -> int:
     """Write it beside the first file, or where that was asked for."""
     from pytest_inferbench.report.html import html
+    from pytest_inferbench.report.html.references import read_references
 
     to = options.to or options.files[0].with_suffix(".html")
-    return _shown(html(_merged(options.files)), to)
+    references = () if options.references is None else read_references(options.references)
+    return _shown(html(_merged(options.files), references), to)
 
 
 def run_schema(_options: argparse.Namespace) -> int:

@@ -25,7 +25,8 @@ _LEAST_SUMMARY = 512
 def are_wanted(gate: Gate) -> bool:
     """Whether anything is to be written; GitHub is told nothing where no cell was met."""
     options = gate.options
-    asked = options.json_path is not None or options.markdown_path is not None
+    paths = (options.json_path, options.markdown_path, options.html_path)
+    asked = any(path is not None for path in paths)
     return asked or bool(os.environ.get(SUMMARY) and gate.ledger.ours)
 
 
@@ -36,6 +37,7 @@ def write_outputs(gate: Gate, problems: Sequence[str]) -> list[str]:
         gate: The gate of the process that saw every report.
         problems: What failed the session beyond its tests.
     """
+    from pytest_inferbench.report.html import html
     from pytest_inferbench.report.markdown import markdown
     from pytest_inferbench.report.reading import write, write_text
     from pytest_inferbench.report.results import results
@@ -45,6 +47,7 @@ def write_outputs(gate: Gate, problems: Sequence[str]) -> list[str]:
     asked: list[tuple[str, Path | None, Callable[[Path], None]]] = [
         ("IB-704", options.json_path, lambda path: write(document, path)),
         ("IB-904", options.markdown_path, lambda path: write_text(markdown(document), path)),
+        ("IB-911", options.html_path, lambda path: write_text(html(document), path)),
     ]
     unwritten = []
     for code, path, put in asked:

@@ -11,6 +11,7 @@ import pytest
 from pytest_inferbench.ledger import Entry, count_by_code
 from pytest_inferbench.report import rates, resilience, study
 from pytest_inferbench.report.columns import columns
+from pytest_inferbench.report.explanations import pointer
 from pytest_inferbench.report.messages import counted, percent
 from pytest_inferbench.report.table import Named, Row, rows
 
@@ -54,6 +55,8 @@ def _lines(gate: Gate, table: Sequence[Row]) -> Iterator[str]:
                 f"not asked: {counted(not_asked, 'question')} that some cells cannot be asked"
                 " (IB-640; -rs shows why)"
             )
+    if line := pointer(gate.ledger, gate.notices):
+        yield line
 
 
 def compared_lines(entries: Iterable[Entry]) -> Iterator[str]:

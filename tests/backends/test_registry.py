@@ -30,6 +30,21 @@ def test_a_variant_is_the_other_under_a_name_of_its_own(base):
     assert base not in catalog["other"].markers
 
 
+@pytest.mark.parametrize(
+    ("tables", "devices"),
+    [
+        ({}, ("cpu", "nvidia")),
+        ({"torch": {"threads": 1}}, ("cpu", "nvidia")),
+        ({"torch": {"device": "cuda:0"}}, ("nvidia",)),
+        ({"torch": {"device": "cpu"}}, ("cpu",)),
+    ],
+)
+def test_a_device_that_is_asked_for_is_the_only_one(tables, devices):
+    """Else a cell of the CPU would run on the GPU, under the CPU's name."""
+    catalog = catalog_of({}, {**tables, "compiled": {"like": "torch", "compile": True}})
+    assert catalog["torch"].devices == catalog["compiled"].devices == devices
+
+
 @pytest.mark.parametrize("names", [*itertools.permutations("abc")])
 def test_variants_of_variants_in_any_order(names):
     tables = {
