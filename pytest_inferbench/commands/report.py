@@ -122,7 +122,7 @@ def run_merge(options: argparse.Namespace) -> int:
         print(fault, file=sys.stderr)
     if not documents:
         return 1
-    merged = merge(documents, names, [f"left out: {fault}" for fault in faults])
+    merged = merge(documents, names, [f"[{each.code}] {each.message}" for each in faults])
     if options.to is not None:
         _write(encode(merged).decode(), options.to)
     if options.json:
