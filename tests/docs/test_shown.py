@@ -119,7 +119,7 @@ def settings_in(block):
     if block.language != "toml" and not headed:
         return None
     tables = parse(block.text.encode())
-    if "project" in tables or "build-system" in tables:  # a pyproject.toml
+    if tables.keys() & {"project", "build-system", "reference"}:  # other files than settings
         return None
     if tables.keys() <= METRICS.keys():
         tables = {"models": {"net": {"budgets": tables}}}
