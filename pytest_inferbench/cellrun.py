@@ -212,11 +212,17 @@ class CellRun:
             return runs
         self.open_fields()  # what must be built is built while others may work
         most = len(runs) + missing + _EXTRA_RUNS
-        with self.alone():
-            while len(valid(runs)) < count and len(runs) < most:
-                self._nth_run = f"run {len(valid(runs)) + 1} of {count}: "
-                runs.append(self._launched(once))
-        self._nth_run = ""
+        progress, started = self.waiting("measuring"), time.monotonic()
+        try:
+            with self.alone():
+                while len(valid(runs)) < count and len(runs) < most:
+                    nth = f"run {len(valid(runs)) + 1} of {count}"
+                    self._nth_run = f"{nth}: "
+                    # Said between runs: nothing is written while calls are timed.
+                    progress(time.monotonic() - started, _beside(nth, len(runs) - len(valid(runs))))
+                    runs.append(self._launched(once))
+        finally:
+            self._nth_run = ""
         return runs
 
     @contextlib.contextmanager
@@ -278,7 +284,8 @@ class CellRun:
     def _start(self) -> None:
         fields = self.open_fields()
         self._worker = self.new_worker()
-        reply = self._worker.call("open", fields, on_wait=self.waiting("open"))
+        what = "start its server and open" if self.info.served else "open"
+        reply = self._worker.call("open", fields, on_wait=self.waiting(what))
         self._opened = reply.fields
 
     def _launched(self, once: Callable[[], _Run]) -> _Run:
@@ -320,3 +327,10 @@ class CellRun:
                 self._broken = error
                 self.close()
             raise
+        except BaseException:  # a time limit of another plugin's, Ctrl-C: nothing is known of it
+            self.close()
+            raise
+
+
+def _beside(nth: str, aside: int) -> str:
+    return f"{nth}, {aside} set aside" if aside else nth

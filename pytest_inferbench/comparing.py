@@ -127,8 +127,15 @@ class Comparison:
             set_aside=tuple(self.set_aside),
         )
 
-    def until(self, decided: Callable[[], bool], most_s: float) -> None:
+    def until(
+        self, decided: Callable[[], bool], most_s: float, so_far: Callable[[], str] = str
+    ) -> None:
         """Take rounds until they decide or the time is spent; one in any case.
+
+        Args:
+            decided: Whether they do.
+            most_s: All the time there is.
+            so_far: What they say so far, for the line of progress.
 
         Raises:
             InferbenchError: A side failed; the message says which.
@@ -145,8 +152,10 @@ class Comparison:
         with candidate.alone():
             while True:
                 self._take(fields)
-                progress(self.seconds, f"{len(self.rounds)} so far")
-                if decided() or self.seconds >= most_s:
+                ends = decided() or self.seconds >= most_s
+                said = filter(None, [f"{len(self.rounds)} so far", so_far()])
+                progress(self.seconds, ", ".join(said))
+                if ends:
                     return
 
     def _take(self, fields: Sequence[dict[str, Any]]) -> None:
@@ -187,10 +196,7 @@ class Comparison:
         with ThreadPoolExecutor(len(sides)) as pool:
             for side in sides:
                 side.launch(pool)
-        for side in sides:
-            if side.starting.exception() is None:
-                stack.enter_context(side.starting.result())
-        # only now: whichever failed, the other one is there to be closed
+                stack.callback(side.end)  # whichever fails, or is not waited for
         self._both(sides, Live.launched)
 
     def _both(self, sides: Sequence[Live], act: Callable[[Live], object]) -> None:
@@ -225,6 +231,10 @@ class Live:
     def launched(self) -> None:
         """Take its worker, which has started or has failed to."""
         self._worker = self.starting.result()
+
+    def end(self) -> None:
+        """End its worker: now, or as soon as it has started."""
+        self.starting.add_done_callback(_close_started)
 
     def open(self) -> None:
         """Open the artifact and run it once."""
@@ -273,6 +283,11 @@ class Live:
     def shown(self) -> Showed:
         """Return what it showed."""
         return Shown(self._bursts, self._cold_start_ms, self._peak_mib, self._versions)
+
+
+def _close_started(starting: Future[AnyWorker]) -> None:
+    if starting.exception() is None:
+        starting.result().close()
 
 
 def _median(values: Iterable[float]) -> float:

@@ -6,7 +6,6 @@ before anything is collected (exit status 4).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,32 +73,18 @@ def gate_of(config: pytest.Config) -> Gate:
     from pytest_inferbench.errors import InferbenchError
     from pytest_inferbench.gate import Gate
     from pytest_inferbench.plugin import GateHooks
+    from pytest_inferbench.telling import voice_of
 
     try:
         gate = Gate.from_config(config, settings_file(config))
     except InferbenchError as error:
         raise pytest.UsageError(str(error)) from None
-    if not hasattr(config, "workerinput"):
-        gate.say = _writer(config)
+    gate.speak_with(voice_of(config))
     for marker in sorted(gate.markers):
         config.addinivalue_line("markers", f"{marker}: cells of the inference gate")
     config.stash[_GATE] = gate
     config.pluginmanager.register(GateHooks(gate), "inferbench-gate")
     return gate
-
-
-def _writer(config: pytest.Config) -> Callable[[str], None]:
-    """Return what writes a line to the terminal in the middle of a test."""
-
-    def say(line: str) -> None:
-        capture = config.pluginmanager.getplugin("capturemanager")
-        reporter = config.pluginmanager.getplugin("terminalreporter")
-        if capture is not None and reporter is not None:
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(line, flush=True)
-
-    return say
 
 
 def existing_gate(config: pytest.Config) -> Gate | None:
@@ -109,14 +94,31 @@ def existing_gate(config: pytest.Config) -> Gate | None:
 
 def scheduler(config: pytest.Config, log: Any) -> Any:
     """Return xdist's scheduler for a run with a gate, None to leave xdist alone."""
+    gate = _gate_over_processes(config)
+    if gate is None:
+        return None
+    from pytest_inferbench.scheduling import cell_scheduling
+
+    return cell_scheduling(config, log, (cell.id for cell in (*gate.cells, *gate.onnx_cells)))
+
+
+def prepare(node: Any) -> None:
+    """Have a process that xdist is about to start share what is known here, and speak here."""
+    gate = _gate_over_processes(node.config)
+    if gate is not None:
+        from pytest_inferbench.environments import send_facts
+        from pytest_inferbench.telling import send_words
+
+        send_facts(gate.environments.values(), node.workerinput)
+        send_words(node, gate)
+
+
+def _gate_over_processes(config: pytest.Config) -> Gate | None:
     if config.getoption("dist") == "each":
         return None
     if existing_gate(config) is None and settings_file(config) is None:
         return None
-    from pytest_inferbench.scheduling import cell_scheduling
-
-    gate = gate_of(config)
-    return cell_scheduling(config, log, (cell.id for cell in (*gate.cells, *gate.onnx_cells)))
+    return gate_of(config)
 
 
 def settings_file(config: pytest.Config) -> Path | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.ledger import has_regressed
 from pytest_inferbench.report.messages import counted
 from pytest_inferbench.requirements import unmet
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def finish(gate: Gate, session: pytest.Session) -> None:
     """Conclude the session."""
     gate.close()
+    gate.hush()
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     if session.config.pluginmanager.hasplugin("dsession"):
@@ -80,8 +82,7 @@ def _run_again(gate: Gate) -> list[str]:
     problems = []
     for attempt in gate.ledger.turned_green():
         line = f"{attempt.nodeid} passed only when it was run again; before: {attempt.reason}"
-        verdicts = {judged["verdict"] for judged in attempt.payload.get("judgements", ())}
-        if "regressed" in verdicts:
+        if has_regressed(attempt.payload):
             problems.append(f"[IB-617] a regression stays one: {line}")
         else:
             gate.notices.append(line)

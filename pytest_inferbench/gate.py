@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.report.coverage import Coverage
     from pytest_inferbench.settings.schema import ModelSettings, Settings
     from pytest_inferbench.tasks.base import Task
+    from pytest_inferbench.telling import Voice
     from pytest_inferbench.worker.client import AnyWorker
 
 
@@ -91,6 +92,7 @@ class Gate:
         self.notices: list[str] = []
         self.told: list[str] = []
         self.say: Callable[[str], None] = lambda _line: None
+        self.voice: Voice | None = None
         self._current: CellRun | CaseRun | None = None
         self.installations: dict[str, dict[str, str]] = {}
         self.registered_tasks = dict(tasks or {})
@@ -370,7 +372,18 @@ class Gate:
 
     def progress(self, what: str) -> Progress:
         """Return what is told how long an activity has taken, and says so when it is long."""
-        return Progress(self.say, what)
+        if self.voice is None:
+            return Progress(self.say, what)
+        return Progress(self.voice.show, what, every=True)
+
+    def speak_with(self, voice: Voice) -> None:
+        """Say and show things with a session's voice."""
+        self.say, self.voice = voice.say, voice
+
+    def hush(self) -> None:
+        """Take back a line of progress that is drawn, before somebody else writes."""
+        if self.voice is not None:
+            self.voice.hide()
 
     def close(self) -> None:
         """Close the open cell's worker, if any."""

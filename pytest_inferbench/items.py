@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_inferbench.again import remember, stay_regressed
 from pytest_inferbench.backends.catalog import PRECISIONS
 from pytest_inferbench.entry import existing_gate, gate_of
 from pytest_inferbench.environments import misdeclared
@@ -19,6 +20,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import Payload
 from pytest_inferbench.partners import environment_against
 from pytest_inferbench.requirements import unmet
+from pytest_inferbench.scheduling import cells_in
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.spelling import nearest
 from pytest_inferbench.settings.task_kinds import BUILT_IN, REGISTERED
@@ -289,6 +291,7 @@ def holding_the_host(gate: Gate, item: pytest.Item) -> Iterator[None]:
 def skip_if_it_cannot_run(item: pytest.Item) -> None:
     """Skip the one item that stands for a cell that cannot run here; fail one without its lock."""
     item.stash.setdefault(PAYLOAD, {}).clear()  # an item that is run again starts anew
+    _drop_properties(item)
     if _NO_LOCK in item.stash:
         raise item.stash[_NO_LOCK]
     cell = cell_of(item)
@@ -296,15 +299,27 @@ def skip_if_it_cannot_run(item: pytest.Item) -> None:
         pytest.skip(f"[IB-204] {cell} cannot run here: {cell.cannot_run}")
 
 
+def _drop_properties(item: pytest.Item) -> None:
+    kept = [each for each in item.user_properties if not each[0].startswith("inferbench.")]
+    item.user_properties[:] = kept
+
+
+def fail_if_it_regressed(item: pytest.Item) -> None:
+    """Fail an item that is run again although it had regressed."""
+    stay_regressed(item, item.stash.setdefault(PAYLOAD, {}))
+
+
 def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Put the payload on a report, and our own errors as text without a traceback."""
     cell = cell_of(item)
+    concluded: Payload = item.stash.get(PAYLOAD, {})
     if cell is not None:
-        concluded: Payload = item.stash.get(PAYLOAD, {})
         vars(report)["inferbench"] = {"cell": cell.id, **concluded}
         vars(report)["inferbench_told"] = _taken(existing_gate(item.config))
     if call.excinfo is not None and isinstance(call.excinfo.value, InferbenchError):
         report.longrepr = f"{cell or item.nodeid}: {call.excinfo.value}"
+    if cell is not None:
+        remember(item, report, concluded)
 
 
 def _taken(gate: Gate | None) -> list[str]:
@@ -326,8 +341,16 @@ def note(gate: Gate, report: pytest.TestReport) -> None:
         outcome=report.outcome,
         reason=_reason(report),
         duration_s=report.duration,
-        payload=vars(report).get("inferbench"),
+        payload=vars(report).get("inferbench") or _of_a_crash(gate, report),
     )
+
+
+def _of_a_crash(gate: Gate, report: pytest.TestReport) -> Payload | None:
+    """Return the cell of a failure that nobody annotated: xdist's own, for a process that died."""
+    if not report.failed:
+        return None
+    found = cells_in([report.nodeid], gate.cells_by_id)
+    return {"cell": found[0].id} if found else None
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -112,7 +112,6 @@ def launch_once(run: CellRun, open_fields: dict[str, Any]) -> Launch:
             timeout_s=latency.run_s
             + latency.warmup_ceiling_s
             + run.gate.settings.worker.call_timeout_s,
-            on_wait=run.waiting("sample"),
         )
         sampled, figures = reply.fields, reply.fields["percentiles_ms"]
         calls = int(min(_GROWTH_CALLS, max(10, _GROWTH_BUDGET_MS / figures["mean"])))

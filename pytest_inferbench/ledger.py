@@ -47,6 +47,7 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._set_aside: list[Entry] = []
+        self._kept: dict[str, set[str]] = {}
 
     def note(
         self,
@@ -59,8 +60,12 @@ class Ledger:
     ) -> None:
         """Take in one phase (setup, call or teardown) of an item.
 
-        A failure in any phase stays; a skip replaces a pass; figures accumulate.
+        A failure in any phase stays; a skip replaces a pass; figures accumulate. What had regressed
+        before it was run again keeps that verdict and its figures.
         """
+        if nodeid in self._kept:
+            self._kept[nodeid].add(outcome)
+            return
         entry = self._entries.setdefault(nodeid, Entry(nodeid, outcome))
         if entry.outcome != "failed" and outcome != "passed":
             entry.outcome, entry.reason = outcome, reason
@@ -71,15 +76,21 @@ class Ledger:
 
     def run_again(self, nodeid: str, reason: str, payload: Mapping[str, Any] | None) -> None:
         """Set an attempt aside, for the item is about to run again, as a rerun plugin does."""
-        self._entries.pop(nodeid, None)
+        if nodeid in self._kept:
+            return
+        earlier = self._entries.pop(nodeid, None)
         if payload:
             attempt = Entry(nodeid, "failed", payload["cell"], reason, payload={**payload})
             self._set_aside.append(attempt)
+            if has_regressed(payload):
+                attempt.duration_s = earlier.duration_s if earlier else 0.0
+                self._entries[nodeid] = attempt
+                self._kept[nodeid] = set()
 
     def turned_green(self) -> list[Entry]:
         """The failed attempts of our items that passed, or were skipped, when run again."""
-        last = {entry.nodeid: entry.outcome for entry in self.ours}
-        return [e for e in self._set_aside if last.get(e.nodeid, "failed") != "failed"]
+        last = {entry.nodeid: {entry.outcome} for entry in self.ours} | self._kept
+        return [e for e in self._set_aside if "failed" not in last.get(e.nodeid, {"failed"})]
 
     @property
     def ours(self) -> list[Entry]:
@@ -115,6 +126,11 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
+
+
+def has_regressed(payload: Mapping[str, Any]) -> bool:
+    """Whether a test's payload holds the verdict *regressed*."""
+    return any(judged["verdict"] == "regressed" for judged in payload.get("judgements", ()))
 
 
 def count_by_code(entries: Iterable[Entry]) -> dict[str, int]:

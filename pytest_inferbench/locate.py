@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def packaged_folder(name: str) -> Path:
-    """Return the folder `suites`, `fixtures` or `locustfiles` of this installation."""
+    """Return the folder `suites`, `fixtures`, `locustfiles` or `docs` of this installation."""
     package = Path(__file__).resolve().parent
     inside = package / name
     return inside if inside.is_dir() else package.parent / name

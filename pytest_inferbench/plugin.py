@@ -19,99 +19,93 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytest_inferbench.testkit"]
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--inferbench-require": {
+        "action": "append",
+        "default": [],
+        "metavar": "EXPR",
+        "help": "cells matching this marker expression must reach a verdict (repeatable)",
+    },
+    "--update-baselines": {
+        "dest": "inferbench_update",
+        "action": "store_const",
+        "const": "add",
+        "help": "record this session as a baseline of the selected cells",
+    },
+    # An option of its own, for one with an optional value would swallow the path that follows it.
+    "--update-baselines=replace": {
+        "dest": "inferbench_update",
+        "action": "store_const",
+        "const": "replace",
+        "help": "record this session in place of the ones recorded before",
+    },
+    "--inferbench-reason": {
+        "metavar": "TEXT",
+        "default": "",
+        "help": "why the baselines change; kept in the file",
+    },
+    "--inferbench-settings": {
+        "metavar": "PATH",
+        "help": "the settings file (default: inferbench.toml or [tool.inferbench] here)",
+    },
+    "--inferbench-suites": {
+        "action": "store_true",
+        "help": "collect the packaged suites beside the paths given",
+    },
+    "--inferbench-json": {
+        "metavar": "PATH",
+        "help": "write what was measured and judged to PATH",
+    },
+    "--inferbench-markdown": {
+        "metavar": "PATH",
+        "help": "write what came of it to PATH, as Markdown for a pull request (GitHub's summary of"
+        " a step gets it without being asked)",
+    },
+    "--inferbench-html": {
+        "metavar": "PATH",
+        "help": "write what was measured and judged to PATH, as one HTML page that needs nothing"
+        " else",
+    },
+    "--inferbench-coverage": {
+        "metavar": "PATH",
+        "help": "write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
+    },
+    "--inferbench-raw": {
+        "metavar": "DIR",
+        "help": "keep every timing, compressed, in a file a run in DIR",
+    },
+    "--inferbench-bisect": {
+        "action": "store_true",
+        "help": "name the first layer that diverges when an accuracy test fails",
+    },
+    "--inferbench-against": {
+        "metavar": "PYTHON",
+        "help": "compare the time of each cell with the same cell in another environment, side by "
+        "side and without a baseline: a Python, a virtual environment, or one of the "
+        "settings",
+    },
+    "--inferbench-against-model": {
+        "metavar": "OLD.onnx",
+        "help": "compare it with the same cell of an older file of the model, likewise",
+    },
+    "--inferbench-triton-url": {
+        "metavar": "URL",
+        "help": "ask this Triton server, grpc://host:8001 or http://host:8000, instead of starting "
+        "one a cell; it serves the models already, by the names that the settings give them",
+    },
+    "--inferbench-in-process": {
+        "action": "store_true",
+        "help": "run backends in the pytest process, for a debugger; nothing is isolated then",
+    },
+}
+"""What the command line may say, in the order of `pytest --help`."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the command-line options."""
     group = parser.getgroup("inferbench", "inference gate")
-    group.addoption(
-        "--inferbench-require",
-        action="append",
-        default=[],
-        metavar="EXPR",
-        help="cells matching this marker expression must reach a verdict (repeatable)",
-    )
-    group.addoption(
-        "--update-baselines",
-        dest="inferbench_update",
-        action="store_const",
-        const="add",
-        help="record this session as a baseline of the selected cells",
-    )
-    # An option of its own, for one with an optional value would swallow the path that follows it.
-    group.addoption(
-        "--update-baselines=replace",
-        dest="inferbench_update",
-        action="store_const",
-        const="replace",
-        help="record this session in place of the ones recorded before",
-    )
-    group.addoption(
-        "--inferbench-reason",
-        metavar="TEXT",
-        default="",
-        help="why the baselines change; kept in the file",
-    )
-    group.addoption(
-        "--inferbench-settings",
-        metavar="PATH",
-        help="the settings file (default: inferbench.toml or [tool.inferbench] here)",
-    )
-    group.addoption(
-        "--inferbench-suites",
-        action="store_true",
-        help="collect the packaged suites beside the paths given",
-    )
-    group.addoption(
-        "--inferbench-json", metavar="PATH", help="write what was measured and judged to PATH"
-    )
-    group.addoption(
-        "--inferbench-markdown",
-        metavar="PATH",
-        help="write what came of it to PATH, as Markdown for a pull request (GitHub's summary of a"
-        " step gets it without being asked)",
-    )
-    group.addoption(
-        "--inferbench-html",
-        metavar="PATH",
-        help="write what was measured and judged to PATH, as one HTML page that needs nothing else",
-    )
-    group.addoption(
-        "--inferbench-coverage",
-        metavar="PATH",
-        help="write how ONNX's own cases ended, per operator and opset, to PATH (Markdown)",
-    )
-    group.addoption(
-        "--inferbench-raw",
-        metavar="DIR",
-        help="keep every timing, compressed, in a file a run in DIR",
-    )
-    group.addoption(
-        "--inferbench-bisect",
-        action="store_true",
-        help="name the first layer that diverges when an accuracy test fails",
-    )
-    group.addoption(
-        "--inferbench-against",
-        metavar="PYTHON",
-        help="compare the time of each cell with the same cell in another environment, side by"
-        " side and without a baseline: a Python, a virtual environment, or one of the settings",
-    )
-    group.addoption(
-        "--inferbench-against-model",
-        metavar="OLD.onnx",
-        help="compare it with the same cell of an older file of the model, likewise",
-    )
-    group.addoption(
-        "--inferbench-triton-url",
-        metavar="URL",
-        help="ask this Triton server, grpc://host:8001 or http://host:8000, instead of starting one"
-        " a cell; it serves the models already, by the names that the settings give them",
-    )
-    group.addoption(
-        "--inferbench-in-process",
-        action="store_true",
-        help="run backends in the pytest process, for a debugger; nothing is isolated then",
-    )
+    for name, how in OPTIONS.items():
+        group.addoption(name, **how)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -148,18 +142,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return entry.scheduler(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell xdist's processes what is known of the environments, and hear what they say."""
+    from pytest_inferbench import entry
+
+    entry.prepare(node)
+
+
 class GateHooks:
     """The hooks of a run that a gate takes part in."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell xdist's processes what is known of the environments."""
-        from pytest_inferbench.environments import send_facts
-
-        send_facts(self.gate.environments.values(), node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -177,14 +172,19 @@ class GateHooks:
         others = optional.leave_out(self.gate, config, collection_path)
         return leave_out(config, collection_path) or others
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]
-    ) -> None:
-        """Group items by cell, let one stand for each that cannot run, add requirements."""
+    ) -> Generator[None, object, object]:
+        """Group items by cell, let one stand for each that cannot run, add requirements.
+
+        After everybody else, `--lf` and `--ff` included: the last word on the order is ours.
+        """
         from pytest_inferbench.items import arrange
 
+        result = yield
         arrange(self.gate, session, items)
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -201,6 +201,13 @@ class GateHooks:
 
         skip_if_it_cannot_run(item)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Fail an item that is run again although it had regressed."""
+        from pytest_inferbench.items import fail_if_it_regressed
+
+        fail_if_it_regressed(item)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -212,10 +219,17 @@ class GateHooks:
         annotate(item, call, report)
         return report
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Take back a line that is drawn, before pytest writes."""
+        self.gate.hush()
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the outcome of every item."""
         from pytest_inferbench.items import note
 
+        self.gate.hush()
         note(self.gate, report)
 
     @pytest.hookimpl(tryfirst=True)

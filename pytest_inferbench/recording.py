@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_inferbench import __version__
 from pytest_inferbench.launches import STAGES, STATISTICS, Launch
 
 if TYPE_CHECKING:
-    from pytest_inferbench.baselines.schema import Session
+    from pytest_inferbench.baselines.schema import BaselineFile, Session
+    from pytest_inferbench.baselines.store import BaselineStore
     from pytest_inferbench.cellrun import CellRun
     from pytest_inferbench.gate import Gate
+    from pytest_inferbench.settings.schema import Settings
 
 
 def figures_of(launch: Launch) -> dict[str, float]:
@@ -117,36 +120,88 @@ def record(gate: Gate) -> list[str]:
     """
     import msgspec
 
-    from pytest_inferbench.baselines.accepted import GATED, compared
-    from pytest_inferbench.baselines.schema import Addition, Session
+    from pytest_inferbench.baselines.schema import Session
 
     lines = []
+    read = cache(gate.baselines.read)  # once a file, however many of its cells are recorded
     for entry, plain in gate.ledger.additions():
         cell = gate.cells_by_id[entry.cell or ""]
         session = msgspec.convert(plain, Session)
-        file = gate.baselines.read(cell.hardware, cell.model)
-        same_speed = gate.settings.latency.same_speed_on(cell.device)
-        earlier = file.sessions(cell.baseline_key) if file else ()
         replace = gate.options.update == "replace"
-        budgets = {
-            metric: gate.settings.budget(cell.model, metric, cell.precision, cell.hardware)
-            for metric in GATED
-        }
-        beside = compared(earlier[-1], session, budgets, same_speed) if earlier else None
-        addition = Addition(
-            cell=cell.baseline_key,
-            session=session,
-            replace=replace,
-            accepted=beside.acceptance if beside else None,
-        )
-        gate.baselines.add(cell.hardware, cell.model, addition)
-        figure = _told_by(session)
-        old = _p50(earlier[-1], figure) if earlier else "nothing"
-        lines.append(f"recorded {cell}: {figure} {old} -> {_p50(session, figure)}")
-        lines += [f"  {beside.line}"] if beside and beside.line else []
-    for path in gate.baselines.flush():
-        lines.append(f"wrote {path}")
-    return lines
+        lines += queue(gate.baselines, gate.settings, cell, session, replace=replace, read=read)
+    return lines + [f"wrote {path}" for path in gate.baselines.flush()]
+
+
+class Named(Protocol):
+    """A cell, or the results of one."""
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+
+    @property
+    def backend(self) -> str:
+        """Its backend."""
+
+    @property
+    def precision(self) -> str:
+        """Its precision."""
+
+    @property
+    def hardware(self) -> str:
+        """The id of its hardware."""
+
+    @property
+    def device(self) -> str:
+        """The kind of its device."""
+
+
+def queue(
+    store: BaselineStore,
+    settings: Settings,
+    cell: Named,
+    session: Session,
+    *,
+    replace: bool,
+    read: Callable[[str, str], BaselineFile | None] | None = None,
+) -> list[str]:
+    """Queue a session for its file; return what is said of it: old -> new, and what was accepted.
+
+    Args:
+        store: Where baselines are.
+        settings: Whose budgets say what is worse.
+        cell: Whose session it is; its model need not be in the settings.
+        session: The session.
+        replace: Whether it takes the place of the earlier ones.
+        read: How what is recorded is read, if not by the store, which reads anew each time.
+
+    Raises:
+        InferbenchError: The file cannot be read.
+    """
+    from pytest_inferbench.baselines.accepted import GATED, compared
+    from pytest_inferbench.baselines.schema import Addition
+
+    key = f"{cell.backend} {cell.precision}"
+    file = (read or store.read)(cell.hardware, cell.model)
+    earlier = file.sessions(key) if file else ()
+    budgets = {
+        metric: settings.budget(cell.model, metric, cell.precision, cell.hardware)
+        for metric in GATED
+        if cell.model in settings.models
+    }
+    same_speed = settings.latency.same_speed_on(cell.device)
+    beside = compared(earlier[-1], session, budgets, same_speed) if earlier else None
+    addition = Addition(
+        cell=key,
+        session=session,
+        replace=replace,
+        accepted=beside.acceptance if beside else None,
+    )
+    store.add(cell.hardware, cell.model, addition)
+    figure = _told_by(session)
+    old = _p50(earlier[-1], figure) if earlier else "nothing"
+    said = [f"recorded {cell}: {figure} {old} -> {_p50(session, figure)}"]
+    return [*said, f"  {beside.line}"] if beside and beside.line else said
 
 
 def _told_by(session: Session) -> str:

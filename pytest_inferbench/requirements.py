@@ -7,7 +7,7 @@ the matrix before `-m` and `-k`, so that no selection can make a requirement van
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 from _pytest.mark import _parse_expression  # what it raises differs among versions, this does not
@@ -19,10 +19,10 @@ from pytest_inferbench.matrix import Cell
 from pytest_inferbench.settings.spelling import nearest
 
 
-def check_expression(expression: str) -> None:
+def check_expression(expression: str, option: str = "--inferbench-require") -> None:
     """Refuse what is no marker expression, before anything runs."""
     try:
-        _parse_expression(expression, "--inferbench-require is no marker expression")
+        _parse_expression(expression, f"{option} is no marker expression")
     except pytest.UsageError as error:
         raise InferbenchError(
             "IB-207", str(error), 'Write it as for -m: "trt and int8".'
@@ -31,15 +31,29 @@ def check_expression(expression: str) -> None:
 
 def matching(expression: str, cells: Sequence[Cell]) -> list[Cell]:
     """Return the cells that a marker expression names, those that cannot run included."""
-    compiled = Expression.compile(expression)
+    return [cell for cell in cells if _names(expression, cell.markers)]
 
-    def names(cell: Cell) -> bool:
-        def matches(name: str, /, **_: object) -> bool:
-            return name in cell.markers
 
-        return compiled.evaluate(matches)
+def named_by(expression: str, markers: Collection[str], option: str) -> bool:
+    """Whether a marker expression names what carries these markers.
 
-    return [cell for cell in cells if names(cell)]
+    Args:
+        expression: As for `-m`.
+        markers: What it carries.
+        option: Where the expression was given, for the error.
+
+    Raises:
+        InferbenchError: It is no expression (IB-207).
+    """
+    check_expression(expression, option)
+    return _names(expression, markers)
+
+
+def _names(expression: str, markers: Collection[str]) -> bool:
+    def matches(name: str, /, **_: object) -> bool:
+        return name in markers
+
+    return Expression.compile(expression).evaluate(matches)
 
 
 def unmet(expression: str, cells: Sequence[Cell], ledger: Ledger) -> str | None:

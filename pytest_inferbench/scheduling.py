@@ -5,7 +5,7 @@ Takes node ids and the ids of cells; gives each node id its group. xdist is impo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,10 +39,33 @@ def cell_scheduling(config: pytest.Config, log: Any, cell_ids: Iterable[str]) ->
             super().remove_node(node)
             return crashed
 
+        def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+            super().add_node_collection(node, collection)
+            if node in self.registered_collections:
+                self.registered_collections[node] = _Indexed(collection)
+
+        def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+            """Forget a cell that is finished, for xdist counts all of a node's at every test."""
+            super().mark_test_complete(node, item_index, duration)
+            scope = self._split_scope(self.registered_collections[node][item_index])
+            if all(self.assigned_work[node][scope].values()):
+                del self.assigned_work[node][scope]
+
         def _split_scope(self, nodeid: str) -> str:
             return cell_in(nodeid, known) or nodeid
 
     return CellScheduling(config, log)
+
+
+class _Indexed(list[str]):
+    """Node ids that know where each of them stands, for xdist asks for every one."""
+
+    def __init__(self, nodeids: Iterable[str]) -> None:
+        super().__init__(nodeids)
+        self._places = {nodeid: place for place, nodeid in enumerate(self)}
+
+    def index(self, nodeid: str, *_bounds: Any) -> int:
+        return self._places[nodeid]
 
 
 def cells_in(nodeids: Iterable[str], cells: Mapping[str, Cell]) -> list[Cell]:

@@ -148,14 +148,25 @@ def until_decided(
     comparison: Comparison, judges: Sequence[Callable[[], Judgement]], most_s: float
 ) -> list[Judgement]:
     """Take rounds until nothing is inconclusive, or something has regressed."""
+    judged: list[Judgement] = []
 
     def decided() -> bool:
-        verdicts = [judge().verdict for judge in judges]
+        judged[:] = [judge() for judge in judges]
+        verdicts = {each.verdict for each in judged}
         return Verdict.REGRESSED in verdicts or Verdict.INCONCLUSIVE not in verdicts
 
     if judges:
-        comparison.until(decided, most_s)
+        comparison.until(decided, most_s, lambda: narrowed(judged))
     return [judge() for judge in judges]
+
+
+def narrowed(judged: Sequence[Judgement]) -> str:
+    """Return the interval that is still to narrow: of the first figure that is not decided."""
+    waiting = [each for each in judged if each.verdict is Verdict.INCONCLUSIVE and each.change]
+    if not waiting or waiting[0].change is None:
+        return ""
+    first, change = waiting[0], waiting[0].change
+    return f"{first.metric} {change.low:+.1%} to {change.high:+.1%}, budget {first.budget}"
 
 
 def _explained(judgement: Judgement, comparison: Comparison) -> Judgement:

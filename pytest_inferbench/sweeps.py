@@ -6,6 +6,7 @@ baselines.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,9 @@ def sweep_once(run: CellRun, open_fields: dict[str, Any], batches: Sequence[int]
         opened = worker.call("open", open_fields, on_wait=run.waiting("open")).fields
         axes = batched_inputs(opened["inputs"])
         sizes = sorted(batches) if axes else [fixed_batch(opened["inputs"])]
+        progress, started = run.waiting("sweep"), time.monotonic()
         for batch in sizes:
+            progress(time.monotonic() - started, f"batches of {batch}")
             try:
                 reply = worker.call(
                     "sample",
@@ -86,7 +89,6 @@ def sweep_once(run: CellRun, open_fields: dict[str, Any], batches: Sequence[int]
                     timeout_s=latency.run_s
                     + latency.warmup_ceiling_s
                     + run.gate.settings.worker.call_timeout_s,
-                    on_wait=run.waiting(f"sample batches of {batch}"),
                 )
             except InferbenchError as error:
                 raise _refused(batch, error, fixed=not axes) from error

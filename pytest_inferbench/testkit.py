@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.conformance.contract import Contract
     from pytest_inferbench.conformance.placed import Placement
     from pytest_inferbench.energy import Energy
+    from pytest_inferbench.footprint import ColdStart, Memory
     from pytest_inferbench.handles import Detections, Handle, Similarity
     from pytest_inferbench.matrix import Cell
     from pytest_inferbench.onnx_cases.items import CaseHandle
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_inferbench.serving.parity import Parity
     from pytest_inferbench.side_by_side import Speedup
     from pytest_inferbench.throughput import Throughput
-    from pytest_inferbench.timing import ColdStart, Latency, Memory
+    from pytest_inferbench.timing import Latency
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def speedup(_inferbench_run: CellRun) -> Speedup:
 @pytest.fixture
 def memory(_inferbench_run: CellRun) -> Memory:
     """The peak memory of the cell's worker, and how much it grows: `peak_mib`, `growth_mib`."""
-    from pytest_inferbench.timing import Memory
+    from pytest_inferbench.footprint import Memory
 
     return Memory(_inferbench_run)
 
@@ -208,7 +209,7 @@ def energy(_inferbench_run: CellRun) -> Energy:
 @pytest.fixture
 def cold_start(_inferbench_run: CellRun) -> ColdStart:
     """The time from opening the artifact to the first answer: `median_ms`."""
-    from pytest_inferbench.timing import ColdStart
+    from pytest_inferbench.footprint import ColdStart
 
     return ColdStart(_inferbench_run)
 

@@ -1,4 +1,4 @@
-"""What a test holds for time and memory: figures over fresh workers, with their judgements.
+"""What a test holds for time: figures over fresh workers, with their judgements.
 
 Takes a cell's run, its budgets and its recorded sessions; gives figures, judgements, and the
 session to record. The statistics are in `judge/runs.py`.
@@ -23,15 +23,12 @@ from pytest_inferbench.judge.runs import (
     judge_objective,
     judge_stored,
 )
-from pytest_inferbench.judge.verdict import Judgement, Verdict, judge_absolute, unjudged
+from pytest_inferbench.judge.verdict import Judgement, Verdict, unjudged
 from pytest_inferbench.launches import (
     PARTS,
-    STAGES,
     STATISTICS,
     Launch,
     device_figures,
-    median_of,
-    told,
     valid,
 )
 from pytest_inferbench.recording import figures_of, new_session
@@ -258,104 +255,11 @@ class Latency(RunsHandle):
         }
 
 
-class Memory(RunsHandle):
-    """What the worker takes and whether it stops growing."""
-
-    kind = "memory"
-    metrics = ("memory", "device_memory")
-
-    @property
-    def peak_mib(self) -> float:
-        """The peak resident memory: the median over the runs."""
-        return statistics.median(launch.peak_mib for launch in self._launches)
-
-    @property
-    def growth_mib(self) -> float:
-        """The least growth of any run: what every run gained."""
-        return min(launch.growth_mib for launch in self._launches)
-
-    @property
-    def device_peak_mib(self) -> float | None:
-        """The most memory held on the device: the median over the runs; None if not told."""
-        return median_of(self._launches, "device_mib")
-
-    @property
-    def device_growth_mib(self) -> float | None:
-        """The least growth on the device of any run; None if not told."""
-        grown = [launch.device_growth_mib for launch in self._launches]
-        told = [mib for mib in grown if mib is not None]
-        return min(told) if told and len(told) == len(grown) else None
-
-    def judgements(self) -> list[Judgement]:
-        """Judge the peaks against their baselines and the growths against their limits."""
-        judgements = super().judgements()
-        if self._beside is not None or not self._launches:
-            return judgements
-        growth = self._budget("memory_growth")
-        if growth is not None:
-            judgements.append(judge_absolute(growth, self.growth_mib))
-        growth = self._budget("device_memory_growth")
-        if growth is not None and self.device_growth_mib is not None:
-            judgements.append(judge_absolute(growth, self.device_growth_mib))
-        elif growth is not None and growth.origin == "settings":
-            judgements.append(_not_read(growth, self._launches))
-        return judgements
-
-    def figures(self) -> dict[str, float]:
-        """Peaks and growths."""
-        if self._beside is not None:
-            return self._figures_beside()
-        if not self._launches:
-            return {}
-        return {
-            "peak_mib": self.peak_mib,
-            "growth_mib": self.growth_mib,
-            **told("device_peak_mib", self.device_peak_mib),
-            **told("device_growth_mib", self.device_growth_mib),
-        }
-
-    def _budget(self, metric: str) -> Budget | None:
-        """A CPU has no memory of its own to be limited: `memory` is all there is."""
-        if metric.startswith("device_") and self._run.cell.device == "cpu":
-            return None
-        return super()._budget(metric)
-
-
-class ColdStart(RunsHandle):
-    """The time from opening the artifact to the first answer."""
-
-    kind = "cold_start"
-    metrics = ("cold_start",)
-
-    @property
-    def median_ms(self) -> float:
-        """The median over the runs."""
-        return statistics.median(launch.cold_start_ms for launch in self._launches)
-
-    def stage_ms(self, stage: str) -> float | None:
-        """Return the median of one of `launches.STAGES`, None where no run had it."""
-        runs = [each.stages_ms[stage] for each in self._launches if stage in each.stages_ms]
-        return statistics.median(runs) if runs else None
-
-    def figures(self) -> dict[str, float]:
-        """The cold start and its parts: loading from a cache apart from a fresh build."""
-        if figures := self._figures_beside():
-            return figures
-        if not self._launches:
-            return {}
-        stages = {
-            f"{stage}_ms": figure_ms
-            for stage in STAGES
-            if (figure_ms := self.stage_ms(stage)) is not None
-        }
-        return {"cold_start_ms": self.median_ms, **stages}
-
-
 def _unread(budget: Budget, launches: Sequence[Launch]) -> Judgement | None:
     """A figure that some run lacks cannot be judged, and never passes for that."""
     if all(budget.metric in figures_of(launch) for launch in launches):
         return None
-    return _not_read(budget, launches)
+    return not_read(budget, launches)
 
 
 def _not_compared(budget: Budget) -> Judgement:
@@ -369,7 +273,8 @@ def _not_compared(budget: Budget) -> Judgement:
     )
 
 
-def _not_read(budget: Budget, launches: Sequence[Launch]) -> Judgement:
+def not_read(budget: Budget, launches: Sequence[Launch]) -> Judgement:
+    """Return what is said of a figure that some run could not read."""
     reasons = dict.fromkeys(launch.missing.get(budget.metric, "") for launch in launches)
     reason = next(filter(None, reasons), "some runs could not read it")
     detail = f"it cannot be read on this machine: {reason}"

@@ -40,6 +40,18 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in slow]
 
 
+@pytest.fixture(autouse=True)
+def _sessions_of_their_own(request, monkeypatch):
+    """Leave plugins out of the sessions that tests start: they draw an order, or cost a second.
+
+    To import theirs takes a session longer than all else before its first test.
+    """
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # which takes the variable away
+        left_out = ("randomly", "locust", "anyio", "hypothesispytest")
+        monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in left_out))
+
+
 @pytest.fixture(scope="session")
 def mark_variable():
     """The environment variable that carries the mark."""

@@ -69,25 +69,11 @@ def test_wrong_settings_are_status_1_on_stderr(inferbench, tmp_path):
         assert "Traceback" not in done.stderr
 
 
-BASELINES = [["baselines", *verb] for verb in ([], ["list"], ["diff"], ["prune"], ["merge"])]
-VERBS = [[], ["doctor"], ["cache"], *BASELINES]
-
-
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["cache", "--nonsense"], ["baselines"]])
 def test_bad_arguments_are_status_2(inferbench, arguments):
     done = inferbench(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: inferbench")
-
-
-@pytest.mark.parametrize("command", VERBS)
-def test_help_shows_an_example(inferbench, command):
-    done = inferbench(*command, "--help")
-    assert done.returncode == 0
-    assert f"example: {' '.join(['inferbench', *command])}" in done.stdout
-    if command:
-        assert "exit status:\n  0  done" in done.stdout
-        assert "  2  bad arguments" in done.stdout
 
 
 def test_a_reader_that_has_seen_enough_ends_no_command_with_a_traceback(inferbench, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_inferbench.baselines.schema import Addition, Session
 from pytest_inferbench.energy import Energy
+from pytest_inferbench.footprint import Memory
 from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.judge.verdict import Verdict
@@ -22,7 +23,7 @@ from pytest_inferbench.options import Options
 from pytest_inferbench.settings.budgets import parse_budgets
 from pytest_inferbench.settings.schema import LatencySettings, MatrixSettings, ModelSettings
 from pytest_inferbench.settings.schema import Settings as AllSettings
-from pytest_inferbench.timing import Latency, Memory
+from pytest_inferbench.timing import Latency
 
 OUTPUTS = [{"y": row} for row in np.random.default_rng(3).normal(0, 1, (4, 50))]
 NVIDIA = "nvidia-test"

@@ -79,3 +79,18 @@ def test_a_teardown_that_fails_is_a_verdict_on_what_was_not_asked_too():
     (entry,) = ledger
     assert entry.reached_verdict
     assert entry.was_asked
+
+
+def test_what_had_regressed_stays_so_when_it_is_run_again():
+    ledger = Ledger()
+    first = {"cell": "c", "judgements": [judgement("regressed", "IB-603")], "figures": {"p5_ms": 2}}
+    again = {"cell": "c", "judgements": [judgement("pass", "IB-600")], "figures": {"p5_ms": 1}}
+    ledger.note("t", outcome="passed", duration_s=1.0)
+    ledger.run_again("t", "slower", first)
+    ledger.note("t", outcome="passed", payload=again)
+    (entry,) = ledger.by_cell()["c"]
+    assert (entry.outcome, entry.reason, entry.duration_s) == ("failed", "slower", 1.0)
+    assert entry.payload == first
+    assert [attempt.reason for attempt in ledger.turned_green()] == ["slower"]
+    ledger.note("t", outcome="failed", payload=again)
+    assert not ledger.turned_green()

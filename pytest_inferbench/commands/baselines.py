@@ -1,18 +1,20 @@
 """`inferbench baselines list | diff | prune | merge`: the recorded sessions, seen and tidied.
 
 Prints; the parts are in `baselines/` and `report/recorded.py`. A file that cannot be trusted is
-said, makes the exit status 1, and is never touched.
+said, makes the exit status 1, and is never touched. `accept` has a file of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferbench.commands.accept import add_accept
 from pytest_inferbench.commands.arguments import (
     BAD_ARGUMENTS,
     DONE,
@@ -36,13 +38,15 @@ def add(verbs: Subparsers) -> None:
     own = add_verb(
         verbs,
         "baselines",
-        "list, compare, prune and merge the recorded sessions",
+        "list, compare, accept, prune and merge the recorded sessions",
         ["inferbench baselines list", "inferbench baselines diff main"],
         _STATUSES,
     )
+    own.set_defaults(reads_much=True)
     below = own.add_subparsers(required=True, metavar="VERB")
     _add_list(below)
     _add_diff(below)
+    add_accept(below)
     _add_prune(below)
     _add_merge(below)
 
@@ -97,6 +101,7 @@ def _add_prune(below: Subparsers) -> None:
     )
     parser.add_argument("--yes", action="store_true", help="remove; else nothing is touched")
     add_settings(parser)
+    add_json(parser)
     parser.set_defaults(run=run_prune, parser=parser)
 
 
@@ -109,6 +114,7 @@ def _add_merge(below: Subparsers) -> None:
         ("0  done, whether or not anything was in conflict", _UNTRUSTED, BAD_ARGUMENTS),
     )
     add_settings(parser)
+    add_json(parser)
     parser.set_defaults(run=run_merge)
 
 
@@ -206,7 +212,16 @@ def run_prune(options: argparse.Namespace) -> int:
     planned = plan(settings.baselines, held, options.keep, unused)
     if options.yes:
         carry_out(planned)
-    lines = prune_lines({str(each.path): each.removals for each in planned}, options.yes)
+    by_file = {str(each.path): each.removals for each in planned}
+    if options.json:
+        removed = {
+            path: [dataclasses.asdict(each) for each in removals]
+            for path, removals in by_file.items()
+        }
+        plain = {"folder": str(settings.baselines), "removed": options.yes, "files": removed}
+        _print_json(plain, held.faults.values())
+        return _status(held.faults.values(), said=True)
+    lines = prune_lines(by_file, options.yes)
     print("\n".join(lines) or "nothing is to be removed")
     if lines and not options.yes:
         print("nothing was touched: add --yes to remove")
@@ -227,6 +242,7 @@ def run_merge(options: argparse.Namespace) -> int:
     folder = project_settings(Path.cwd(), options.settings).baselines
     found = conflicts(folder)
     faults = []
+    merged: dict[str, dict[str, int]] = {}
     for conflict in found:
         try:
             if conflict.is_of_cases:
@@ -238,8 +254,15 @@ def run_merge(options: argparse.Namespace) -> int:
         except InferbenchError as error:
             faults.append(error)
         else:
-            counts = ", ".join(f"{cell} {len(combined.sessions(cell))}" for cell in combined.cells)
-            print(f"merged {conflict.path}: sessions of {counts}; `git add` it")
+            merged[str(conflict.path)] = {
+                cell: len(combined.sessions(cell)) for cell in combined.cells
+            }
+    if options.json:
+        _print_json({"folder": str(folder), "merged": merged}, faults)
+        return _status(faults, said=True)
+    for path, cells in merged.items():
+        counts = ", ".join(f"{cell} {sessions}" for cell, sessions in cells.items())
+        print(f"merged {path}: sessions of {counts}; `git add` it")
     if not found:
         print(f"no baseline is in conflict in {folder}")
     return _status(faults)

@@ -56,6 +56,7 @@ def add(verbs: Subparsers) -> None:
     )
     building.add_argument("--python", help=_PYTHON)
     add_settings(building)
+    add_json(building)
     building.set_defaults(run=run_build)
     fetching = add_verb(
         what,
@@ -64,6 +65,7 @@ def add(verbs: Subparsers) -> None:
         ["inferbench models fetch pp-ocr-det"],
     )
     fetching.add_argument("names", nargs="+", metavar="NAME", help="a model of the zoo")
+    add_json(fetching)
     fetching.set_defaults(run=run_fetch)
 
 
@@ -100,7 +102,7 @@ def run_build(options: argparse.Namespace) -> int:
         path = options.to / path.name
     if options.torch:
         Exporter(_cache(options), _say, options.python).write_program(reference.name, options.to)
-    print(path)
+    print(json.dumps({"model": str(reference), "path": str(path)}) if options.json else path)
     return 0
 
 
@@ -109,7 +111,12 @@ def run_fetch(options: argparse.Namespace) -> int:
     from pytest_inferbench.named.catalog import ZOO_FOLDER, folder_of
 
     script = folder_of(ZOO_FOLDER) / "fetch.py"
-    return subprocess.run([sys.executable, str(script), *options.names], check=False).returncode
+    command = [sys.executable, str(script), *options.names]
+    # with --json what the program says is for people, and stdout for programs
+    done = subprocess.run(command, check=False, stdout=sys.stderr if options.json else None)
+    if options.json:
+        print(json.dumps({"models": options.names, "fetched": done.returncode == 0}))
+    return 1 if done.returncode else 0
 
 
 def _cache(options: argparse.Namespace) -> ArtifactCache:

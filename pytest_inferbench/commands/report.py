@@ -38,6 +38,7 @@ def add(verbs: Subparsers) -> None:
         ["inferbench report merge cpu.json gpu.json", "inferbench report html gate.json"],
         _STATUSES,
     )
+    own.set_defaults(reads_much=True)
     below = own.add_subparsers(required=True, metavar="VERB")
     _add_merge(below)
     _add_markdown(below)
@@ -121,7 +122,7 @@ def run_merge(options: argparse.Namespace) -> int:
         print(fault, file=sys.stderr)
     if not documents:
         return 1
-    merged = merge(documents, names, [f"left out: {fault}" for fault in faults])
+    merged = merge(documents, names, [f"[{each.code}] {each.message}" for each in faults])
     if options.to is not None:
         _write(encode(merged).decode(), options.to)
     if options.json:

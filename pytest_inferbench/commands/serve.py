@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import signal
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferbench.commands.arguments import Subparsers, add_settings, add_verb
+from pytest_inferbench.commands.arguments import Subparsers, add_json, add_settings, add_verb
 from pytest_inferbench.errors import InferbenchError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def add(verbs: Subparsers) -> None:
         help="HTTP's; gRPC's and that of metrics are the next two; 0 for any (default: 8000)",
     )
     add_settings(parser)
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -62,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     with _stopping() as stop, tempfile.TemporaryDirectory(prefix="inferbench-models-") as folder:
         server, served = _started(Path(folder), artifact, told, options)
         try:
-            _announce(server, served)
+            _announce(server, served, as_json=options.json)
             while not stop.wait(_CHECK_S):
                 _look_after(server)
             _say("stopping")
@@ -129,7 +131,21 @@ def _started(
     return start(chosen.installation, order), served
 
 
-def _announce(server: Server, served: Served) -> None:
+def _announce(server: Server, served: Served, *, as_json: bool) -> None:
+    if as_json:  # one line, once it answers: what waits for it can read the line and go on
+        print(
+            json.dumps(
+                {
+                    "model": served.name,
+                    "pid": server.pid,
+                    "addresses": server.addresses(),
+                    "takes": [str(spec) for spec in served.inputs],
+                    "gives": [str(spec) for spec in served.outputs],
+                }
+            ),
+            flush=True,
+        )
+        return
     print(f"serving {served.name} (pid {server.pid})")
     for name, url in server.addresses().items():
         print(f"  {name:<8}{url}")

@@ -22,6 +22,7 @@ from pytest_inferbench.load.options import arguments_of
 from pytest_inferbench.load.plan import LoadPlan
 from pytest_inferbench.load.result import LoadResult, from_text
 from pytest_inferbench.locate import packaged_folder
+from pytest_inferbench.untraced import tracing
 
 _START_S = 60.0
 """Beyond what is measured: Locust's start, requests made, answers waited for, the end."""
@@ -93,6 +94,8 @@ def _limit_s(plan: LoadPlan) -> float:
 def _run(command: list[str], log: Path, limit_s: float) -> int:
     # Settings of the user's for Locust do not hold for what a plan says.
     environment = {name: each for name, each in os.environ.items() if not name.startswith("LOCUST")}
+    for name in tracing(environment):
+        del environment[name]
     folder = str(log.parent)  # where there is no locust.conf
     roots = [each for each in sys.path if each]
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *roots])

@@ -106,6 +106,12 @@ def family(pids: Iterable[int], root: str = "/") -> set[int]:
     return _family(pids, parents)
 
 
+def cpu_s_by_process(root: str = "/") -> dict[int, float]:
+    """Return the CPU time of every process, ended children included, by its pid."""
+    hertz = os.sysconf("SC_CLK_TCK")
+    return {pid: ticks / hertz for pid, (_, ticks) in _processes(root).items()}
+
+
 def _family(pids: Iterable[int], parents: Mapping[int, int]) -> set[int]:
     members = set(pids)
     while more := {pid for pid, parent in parents.items() if parent in members} - members:

@@ -155,6 +155,9 @@ class CaseRun:
             if error.code in _CRASHED | _TIMED_OUT | _GONE:
                 self.close()
             raise
+        except BaseException:  # a time limit of another plugin's: the worker is gone with the call
+            self.close()
+            raise
 
 
 def _outcome(case: Case, reply: Reply) -> Outcome:

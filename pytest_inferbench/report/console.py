@@ -58,6 +58,7 @@ def _below(results: Results, table: Sequence[Row]) -> Iterator[str]:
             if required.unmet:
                 where = f"{session.name}: " if len(results.sessions) > 1 else ""
                 yield f"{where}--inferbench-require {required.expression!r}: {required.unmet}"
+    yield from (f"left out: {why}" for why in results.left_out)
     yield from results.notices
     entries = [entry for ledger in ledgers for entry in ledger.ours]
     yield last_line(table, count_by_code(entries))

@@ -254,6 +254,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         serving: The studies of variants under load.
         onnx_ops: How ONNX's own cases ended.
         notices: What the sessions said at their ends, and what a merge has to say.
+        left_out: Why files that were to be merged are not in it.
     """
 
     schema: int = SCHEMA
@@ -264,6 +265,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     serving: tuple[StudyResult, ...] = ()
     onnx_ops: tuple[CoverageResult, ...] = ()
     notices: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def session_of(self, cell: CellResult) -> SessionResult:
         """Return the session that a cell belongs to."""
@@ -271,13 +273,17 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> bool:
-        """Whether something failed or regressed, or a session failed for another reason."""
-        return any(
-            cell.verdict in FAILING or any(test.outcome == "failed" for test in cell.tests)
-            for cell in self.cells
-        ) or any(
-            session.problems or any(required.unmet for required in session.requirements)
-            for session in self.sessions
+        """Whether a cell or a session failed, or a file that was to be merged is absent."""
+        return (
+            bool(self.left_out)
+            or any(
+                cell.verdict in FAILING or any(test.outcome == "failed" for test in cell.tests)
+                for cell in self.cells
+            )
+            or any(
+                session.problems or any(required.unmet for required in session.requirements)
+                for session in self.sessions
+            )
         )
 
 

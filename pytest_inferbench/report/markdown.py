@@ -73,6 +73,7 @@ def _verdict(results: Results, able: Counter[str]) -> str:
 
 
 def _problems(results: Results) -> Iterator[str]:
+    yield from (f"left out: {why}" for why in results.left_out)
     for session in results.sessions:
         where = f"{session.name}: " if len(results.sessions) > 1 else ""
         for required in session.requirements:

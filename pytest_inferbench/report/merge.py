@@ -21,14 +21,14 @@ _NAMED = 8
 
 
 def merge(
-    documents: Sequence[Results], names: Sequence[str] = (), notices: Sequence[str] = ()
+    documents: Sequence[Results], names: Sequence[str] = (), left_out: Sequence[str] = ()
 ) -> Results:
     """Return one document with the sessions of all.
 
     Args:
         documents: In any order; sessions stand by when they ended.
         names: What to call the session of each, where it has no name of its own.
-        notices: What else is to be said at its end.
+        left_out: Why other documents cannot be merged.
     """
     called = [*names, *[""] * (len(documents) - len(names))]
     taken: dict[str, tuple[SessionResult, int, int]] = {}
@@ -52,8 +52,11 @@ def merge(
         serving=tuple(_placed(documents, place, "serving")),
         onnx_ops=tuple(_placed(documents, place, "onnx_ops")),
     )
-    said = [*notices, *_said(merged, twice), *_of_documents(documents, sessions, place)]
-    return msgspec.structs.replace(merged, notices=tuple(dict.fromkeys(said)))
+    said = [*_said(merged, twice), *_of_documents(documents, sessions, place)]
+    absent = [*left_out, *(each for document in documents for each in document.left_out)]
+    return msgspec.structs.replace(
+        merged, notices=tuple(dict.fromkeys(said)), left_out=tuple(dict.fromkeys(absent))
+    )
 
 
 def _placed(documents: Sequence[Results], place: dict[tuple[int, int], int], what: str) -> list:  # type: ignore[type-arg]

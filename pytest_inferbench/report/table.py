@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Named: TypeAlias = "Cell | CellResult"
 """A cell, of the matrix or of a results document."""
 
+PASSING = frozenset({"pass", "improved"})
+
 FAILED = "failed"
 """Stands for a cell whose test failed without a judgement: a crash, an error, a broken model."""
 
@@ -38,6 +40,26 @@ class Row:
     codes: tuple[str, ...] = ()
     speedup: float | None = None
     session: str = ""
+
+
+MOST_ROWS = 200
+"""Rows of a table in a terminal; more are read by nobody."""
+
+
+def fitting(table: Sequence[Row], most: int = MOST_ROWS) -> tuple[list[Row], str]:
+    """Return the rows that a terminal shows, and a line about the others; "" where there are none.
+
+    What is no plain pass is shown before what is, and all in the order that they had.
+    """
+    if len(table) <= most:
+        return list(table), ""
+    by_need = sorted(range(len(table)), key=lambda i: table[i].verdict in PASSING)
+    kept = sorted(by_need[:most])
+    passing = sum(table[i].verdict in PASSING for i in by_need[most:])
+    others = len(table) - most - passing
+    also = f" and {others} that do not" if others else ""
+    left_out = f"not shown: {passing} cells that pass{also}; --inferbench-json has them all"
+    return [table[i] for i in kept], left_out
 
 
 def rows(cells: Sequence[Cell], ledger: Ledger) -> list[Row]:

@@ -11,8 +11,9 @@ import pytest
 from pytest_inferbench.ledger import Entry, count_by_code
 from pytest_inferbench.report import rates, resilience, study
 from pytest_inferbench.report.columns import columns
+from pytest_inferbench.report.explanations import pointer
 from pytest_inferbench.report.messages import counted, percent
-from pytest_inferbench.report.table import Named, Row, rows
+from pytest_inferbench.report.table import Named, Row, fitting, rows
 
 if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
@@ -54,6 +55,8 @@ def _lines(gate: Gate, table: Sequence[Row]) -> Iterator[str]:
                 f"not asked: {counted(not_asked, 'question')} that some cells cannot be asked"
                 " (IB-640; -rs shows why)"
             )
+    if line := pointer(gate.ledger, gate.notices):
+        yield line
 
 
 def compared_lines(entries: Iterable[Entry]) -> Iterator[str]:
@@ -119,6 +122,8 @@ def cannot_run_lines(cells: Iterable[Named]) -> Iterator[str]:
 def render(table: Sequence[Row], *, is_coloured: bool) -> list[str]:
     """Return the table of cells, line by line; no line is ever cut, whatever the terminal.
 
+    Of very many cells those that pass may be left out; a line says how many.
+
     Args:
         table: A row a cell.
         is_coloured: Whether the terminal shows colours.
@@ -127,6 +132,7 @@ def render(table: Sequence[Row], *, is_coloured: bool) -> list[str]:
     from rich.color import ColorSystem
     from rich.style import Style
 
+    table, left_out = fitting(table)
     shown = columns(table)
     widths = [max(map(cell_len, (column.title, *column.texts))) for column in shown]
     styles = [Style.parse(name) for name in ("bold", *(_style(row) for row in table))]
@@ -140,7 +146,7 @@ def render(table: Sequence[Row], *, is_coloured: bool) -> list[str]:
         line = "  ".join(padded)
         system = ColorSystem.STANDARD if is_coloured else None
         lines.append(style.render(line, color_system=system))
-    return lines
+    return [*lines, left_out] if left_out else lines
 
 
 def _style(row: Row) -> str:

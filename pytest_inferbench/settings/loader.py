@@ -24,6 +24,8 @@ def load(
     start: Path | None,
     known_backends: Collection[str] = CATALOG.keys(),
     tasks: Mapping[str, TaskKind] = BUILT_IN,
+    *,
+    text: bytes | None = None,
 ) -> Settings:
     """Load the settings of a folder (see `find`) or of an explicit file.
 
@@ -31,6 +33,7 @@ def load(
         start: The folder or file; without one, or without settings there, the defaults hold.
         known_backends: The backends that settings may name.
         tasks: The tasks that they may name, by name.
+        text: What the file is taken to hold, in place of what it does.
 
     Raises:
         InferbenchError: Unreadable (IB-101), not TOML (IB-102), or wrong (IB-103): every fault
@@ -45,7 +48,7 @@ def load(
             raise InferbenchError("IB-101", f"no settings file or folder: {start}")
         return Settings(baselines=start / Settings().baselines)
     problems = Problems()
-    data = {"baselines": "baselines", **_read(file)}
+    data = {"baselines": "baselines", **_read(file, text)}
     settings = Converter(file.parent, problems, tasks).table(Settings, data)
     if settings is not None:
         registered = {metric.name: metric for kind in tasks.values() for metric in kind.metrics}
@@ -61,9 +64,9 @@ def load(
     return msgspec.structs.replace(settings, source=file)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, text: bytes | None = None) -> dict[str, Any]:
     try:
-        data = parse(file.read_bytes())
+        data = parse(file.read_bytes() if text is None else text)
     except OSError as error:
         raise InferbenchError("IB-101", f"{file} cannot be read: {error}") from error
     except RecursionError as error:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +28,12 @@ from pytest_inferbench.measure.bursts import Bursts
 from pytest_inferbench.measure.guard import Guard
 from pytest_inferbench.measure.watcher import Watcher
 from pytest_inferbench.worker import affinity
+from pytest_inferbench.worker.cache_verbs import Answer, Arrays, CacheVerbs, Fields
 from pytest_inferbench.worker.facts import hardware_here, installed
-from pytest_inferbench.worker.protocol import Array, unpack_samples
-
-if TYPE_CHECKING:
-    from pytest_inferbench.worker.depot import Depot
+from pytest_inferbench.worker.protocol import unpack_samples
 
 # How long calls are timed on the device beside the clock: apart, for asking it costs time too.
 _DEVICE_S = 0.2
-
-Fields = dict[str, Any]
-Arrays = dict[str, Array]
-Answer = tuple[Fields, Arrays]
 
 
 class Servant:
@@ -48,7 +42,7 @@ class Servant:
     def __init__(self) -> None:
         self._backend: Backend | None = None
         self._bursts: Bursts | None = None
-        self._depot: Depot | None = None
+        self._cache_verbs = CacheVerbs(self.build)
         self._scratch: Path | None = None
         self._start_mib = memory.rss_mib()
         self._watched: Watcher | None = None
@@ -90,11 +84,7 @@ class Servant:
             "close": self.close,
             "scratch": self.scratch,
             "hardware": self.hardware,
-            "cache_find": self.cache_find,
-            "cache_begin": self.cache_begin,
-            "cache_write": self.cache_write,
-            "cache_finish": self.cache_finish,
-            "cache_build": self.cache_build,
+            **self._cache_verbs.verbs(),
         }
 
     def hello(self, _arrays: Arrays, *, distributions: list[str] | None = None) -> Answer:
@@ -357,46 +347,6 @@ class Servant:
     def hardware(self, _arrays: Arrays) -> Answer:
         """Tell which devices this machine has."""
         return hardware_here(), {}
-
-    def cache_find(self, _arrays: Arrays, *, key: str) -> Answer:
-        """Tell where this host's cache has an entry; see `Depot.find`."""
-        return self._cache().find(key), {}
-
-    def cache_begin(self, _arrays: Arrays, *, key: str, describe: Fields) -> Answer:
-        """Start to receive an entry; see `Depot.begin`."""
-        return self._cache().begin(key, describe), {}
-
-    def cache_write(self, arrays: Arrays, *, name: str, offset: int) -> Answer:
-        """Receive a chunk, the array `data`; see `Depot.write`."""
-        return self._cache().write(name, offset, arrays["data"].data), {}
-
-    def cache_finish(self, _arrays: Arrays, *, files: dict[str, str]) -> Answer:
-        """Keep what was received; see `Depot.finish`."""
-        return self._cache().finish(files), {}
-
-    def cache_build(
-        self,
-        arrays: Arrays,
-        *,
-        key: str,
-        describe: Fields,
-        file_name: str,
-        build: Fields,
-        anew: bool = False,
-    ) -> Answer:
-        """Have an entry, built by the verb `build` with these fields where it is missing."""
-
-        def fill(folder: Path) -> Fields:
-            return self.build(arrays, output=str(folder / file_name), **build)[0]
-
-        return self._cache().build(key, describe, fill, anew=anew), {}
-
-    def _cache(self) -> Depot:
-        if self._depot is None:
-            from pytest_inferbench.worker.depot import Depot
-
-            self._depot = Depot()
-        return self._depot
 
     def _watcher(self) -> Watcher:
         if self._watched is None:

@@ -19,7 +19,8 @@ X = np.array([[1.5, -0.0], [np.nan, -np.inf]], np.float32)
 
 
 def block(info):
-    (found,) = re.findall(rf"```{info}\n(.*?)```", TEXT, re.DOTALL)
+    language, title = info.split(" ", 1)
+    (found,) = re.findall(rf'```{language} title="{title}"\n(.*?)```', TEXT, re.DOTALL)
     return found
 
 

@@ -75,6 +75,11 @@ def test_a_file_that_cannot_be_read_is_said_and_the_others_are_shown(files, infe
     assert "[IB-900]" in err
     assert "2 pass" not in out
     assert "left out: [IB-902] newer.json is of a newer form" in out
+    inferbench("merge", "cpu.json", "newer.json", "--to", "all.json")
+    again, out, _ = inferbench("markdown", "all.json")
+    assert again == 0
+    assert out.startswith("## Inference gate: failed")
+    assert inferbench("merge", "all.json", "gpu.json")[0] == 1, "what is absent stays absent"
     assert inferbench("merge", "none.json")[0] == 1
     status, out, err = inferbench("markdown", "cpu.json", "none.json")
     assert (status, out) == (1, "")

@@ -33,9 +33,13 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+BLOCKS = [block.splitlines() for block in blocks("sh")]
+COMMANDS = [line for lines in BLOCKS for line in lines]
 SET_UP = [command for command in COMMANDS if "pip install" in command]
-USE = [command for command in COMMANDS if command not in SET_UP]
+(FRESH,) = (lines for lines in BLOCKS if lines[0].startswith("inferbench init"))
+"""What a reader runs first, in a folder with an ONNX file and nothing else."""
+(BROKEN,) = "".join(blocks('sh title="fails"')).splitlines()
+USE = [command for command in COMMANDS if command not in (*SET_UP, *FRESH)]
 
 
 @pytest.fixture
@@ -74,11 +78,24 @@ def run(command, folder, timeout_s=900):
 
 
 @pytest.mark.slow
+def test_the_first_commands_in_a_folder_with_one_model(tmp_path):
+    shutil.copy(DETECTOR / "detector.onnx", tmp_path)
+    for command in FRESH:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    done = run(BROKEN, tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"\[IB-\d{3}\].* regressed", done.stdout), done.stdout
+    assert "what to do: inferbench explain IB-" in done.stdout
+
+
+@pytest.mark.slow
 def test_every_command_of_use_succeeds(project):
     for command in USE:
         done = run(command, project)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert (project / "gate.xml").is_file()
+    assert "<table" in (project / "gate.html").read_text(encoding="utf-8")
     assert json.loads((project / "gate.json").read_text())["cells"]
     (baseline,) = project.glob("baselines/*/detector.json")
     cells = json.loads(baseline.read_text())["cells"]
@@ -89,6 +106,7 @@ def test_every_command_of_use_succeeds(project):
 def test_the_commands_are_found():
     assert len(SET_UP) == 2
     assert len(USE) >= 10
+    assert len(FRESH) == 3
     assert all(command.startswith(("pytest", "inferbench ")) for command in USE)
 
 

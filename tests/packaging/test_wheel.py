@@ -85,6 +85,8 @@ def test_what_the_wheel_holds(built):
         for file in (path for path in (ROOT / folder).rglob("*") if path.is_file()):
             if "__pycache__" not in file.parts:
                 assert f"pytest_inferbench/{file.relative_to(ROOT)}" in names
+    for page in ("troubleshooting.md", "verdicts.md"):  # what `inferbench explain` reads
+        assert f"pytest_inferbench/docs/{page}" in names
     assert not [name for name in names if "__pycache__" in name]
     top = {name.partition("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"pytest_inferbench"}
@@ -141,9 +143,9 @@ def test_the_built_in_model_and_its_data(command, empty):
     assert "1 passed" in output
 
 
-@pytest.mark.parametrize("verb", ["doctor", "cache"])
+@pytest.mark.parametrize("verb", ["doctor", "cache", "explain IB-603 702"])
 def test_the_command(command, empty, verb):
-    status, output = command("inferbench", verb, cwd=empty)
+    status, output = command("inferbench", *verb.split(), cwd=empty)
     assert status == 0, output
     assert "Traceback" not in output
 

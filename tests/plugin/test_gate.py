@@ -102,8 +102,8 @@ def test_cells_that_run_are_numbered_in_their_order(project, gate):
     )
     project.makeconftest(
         """
-        from pytest_inferbench import progress
-        progress.FIRST_WORD_S = progress.NEXT_WORD_S = 0.0
+        from pytest_inferbench import progress, telling
+        progress.FIRST_WORD_S = telling.NEXT_WORD_S = 0.0
         """
     )
     said = gate("-m", "fp16", "-k", "similarity").stdout.str()

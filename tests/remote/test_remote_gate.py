@@ -216,6 +216,19 @@ def test_doctor_says_what_another_host_is(project, settings):
     done.stdout.fnmatch_lines(["environment orin: * on *there", f"*is {detect().cpu}", "*numpy *"])
 
 
+def test_doctor_writes_down_what_another_host_is(project, settings):
+    """What docs/jetson.md begins with: the id is found out there and put into the settings."""
+    settings(hardware="MARK")
+    file = project.path / "inferbench.toml"
+    file.write_text(file.read_text().replace('hardware = "MARK"\n', ""))
+    done = project.run(sys.executable, "-m", "pytest_inferbench.cli", "doctor", "--write")
+    assert done.ret == 0, done.stdout.str() + done.stderr.str()
+    done.stdout.fnmatch_lines([f"*environments.orin.hardware = {detect().cpu}*"])
+    assert f'hardware = "{detect().cpu}"' in file.read_text()
+    again = project.run(sys.executable, "-m", "pytest_inferbench.cli", "doctor", "--write")
+    again.stdout.fnmatch_lines([f"*environments.orin.hardware is {detect().cpu} already*"])
+
+
 def test_in_process_does_not_pretend_to_be_there(project, gate, settings):
     settings()
     project.makepyfile(test_own=OWN)

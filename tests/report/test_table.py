@@ -6,7 +6,7 @@ import pytest
 
 from pytest_inferbench.ledger import Ledger
 from pytest_inferbench.matrix import Cell
-from pytest_inferbench.report.table import Row, rows, speedups
+from pytest_inferbench.report.table import Row, fitting, rows, speedups
 from pytest_inferbench.report.terminal import last_line
 
 FP32, INT8 = (Cell("net", "ort-cpu", precision, "cpu-test-2c") for precision in ("fp32", "int8"))
@@ -73,3 +73,16 @@ def test_the_last_line_counts_cells_and_figures_apart():
     assert last_line(table, {"missing IB-701": 4}) == (
         "inferbench: 2 cells: 1 missing, 1 pass; figures without a verdict: 4 missing IB-701"
     )
+
+
+def test_of_very_many_rows_those_that_pass_make_room():
+    passing = [Row(FP32, verdict="pass") for _ in range(300)]
+    table = [*passing, Row(INT8, verdict="regressed"), *passing]
+    shown, left_out = fitting(table, most=200)
+    assert len(shown) == 200
+    assert [row.verdict for row in shown].count("regressed") == 1
+    assert shown[-1].verdict == "regressed", "the order is kept"
+    assert left_out == "not shown: 401 cells that pass; --inferbench-json has them all"
+    assert fitting(table[:200], most=200) == (table[:200], "")
+    _, also = fitting([Row(INT8, verdict="failed")] * 3, most=2)
+    assert also == "not shown: 0 cells that pass and 1 that do not; --inferbench-json has them all"

@@ -1,0 +1,1 @@
+"""What a folder holds, and the first settings that are written for it."""
