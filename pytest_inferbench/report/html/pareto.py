@@ -159,7 +159,8 @@ def plot(model: str, cells: Sequence[CellResult], anchors: dict[int, str]) -> Ma
         rows,
         f"On the front, fastest first: {names}. A cell that is not is beaten in both by one that"
         f" is. {_meant(score, higher)} Bars: from the fastest to the slowest run, and what the"
-        " interval of the loss allows; where they overlap, the order is not sure.",
+        " interval of the loss allows; where they overlap, the order is not sure. A cell that"
+        " failed or regressed may lie beyond the edge that it stands at.",
     )
 
 
@@ -167,11 +168,11 @@ def _drawn(
     points: Sequence[Point], best: Sequence[Point], score: str, size: Size, said: str
 ) -> Markup:
     higher = is_better_higher(score)
-    values = [v for p in points for v in (p.latency_ms, p.fastest_ms, p.slowest_ms)]
+    values = [v for p in _sound(points) for v in (p.latency_ms, p.fastest_ms, p.slowest_ms)]
     logarithmic = max(values) > 8 * min(values)
     x = scale_of(values, size.left, size.right, logarithmic=logarithmic, room=0.08)
     low, high = (size.bottom, TOP) if higher else (TOP, size.bottom)
-    scores = [v for p in points for v in (p.score, p.least, p.most)]
+    scores = [v for p in _sound(points) for v in (p.score, p.least, p.most)]
     y = scale_of(scores, low, high, room=0.08)
     parts = [
         frame.below(x, size.bottom, TOP, "p50, ms", size.ticks),
@@ -186,6 +187,12 @@ def _drawn(
     parts.append(_labels(named, points, x, y, best, size))
     drawn = frame.drawing(said, size.height, *parts, width=size.width)
     return tag("div", drawn, class_=size.name)
+
+
+def _sound(points: Sequence[Point]) -> Sequence[Point]:
+    """Return the points that the axes are made for: a broken one must not squeeze the others."""
+    sound = [point for point in points if point.verdict not in ("failed", "regressed")]
+    return sound if len(sound) > 1 else points
 
 
 def _meant(score: str, higher: bool) -> str:
