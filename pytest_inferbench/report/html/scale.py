@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+MOST = 1e60
+"""What is larger is no measurement; it stands at the end of its scale."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -30,7 +33,7 @@ class Scale:
         return self.start + (self.end - self.start) * min(1.0, max(0.0, at))
 
     def _bent(self, value: float) -> float:
-        return math.log(max(value, 1e-300)) if self.logarithmic else value
+        return math.log(max(value, 1 / MOST)) if self.logarithmic else value
 
     def ticks(self, most: int = 5) -> list[float]:
         """Return round values between the ends."""
@@ -59,7 +62,7 @@ def scale_of(
         include: Values that must be on it, too.
         room: How much is left free at either end, as a share.
     """
-    shown = [v for v in (*values, *include) if math.isfinite(v) and (v > 0 or not logarithmic)]
+    shown = [v for v in (*values, *include) if abs(v) < MOST and (v > 1 / MOST or not logarithmic)]
     low, high = (min(shown), max(shown)) if shown else (1.0, 2.0)
     if logarithmic:
         factor = (high / low) ** room if high > low else 1.25
