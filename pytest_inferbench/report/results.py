@@ -50,6 +50,11 @@ CANNOT_RUN = "cannot run"
 _OF_THE_CELL = ("runs", "recorded", "comparisons", "artifact", "ran")
 """What tests of one cell tell alike, because they share it: it stands once, with the cell."""
 
+_OPTIONS = (
+    *("update", "reason", "against", "against_model", "triton_url", "bisect", "in_process"),
+)
+"""What of the command line bears on figures, wherever it was given: in settings of pytest too."""
+
 _OF_A_TEST = frozenset(field.name for field in msgspec.structs.fields(TestResult))
 _SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -111,7 +116,7 @@ def _session(gate: Gate, ended: str, problems: Sequence[str]) -> SessionResult:
         },
         options={
             name: _SECRET.sub("***", str(value))
-            for name in ("update", "reason", "against", "against_model", "triton_url", "bisect")
+            for name in _OPTIONS
             if (value := getattr(options, name))
         },
         comparisons=gate.comparisons,

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from pytest_inferbench.cli import main
+from pytest_inferbench.cli import main, make_parser
+from pytest_inferbench.commands.report import run_html
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.report.document import SCHEMA, CellResult, Results, SessionResult, TestResult
 from pytest_inferbench.report.reading import read_results, write
 
@@ -104,6 +106,12 @@ def test_the_html_report_of_merged_jobs(files, inferbench):
     status, out, _ = inferbench("html", "cpu.json", "gpu.json", "--to", "all.html")
     assert (status, out) == (0, "wrote all.html\n")
     assert "nvidia-h100" in (files / "all.html").read_text()
+
+
+def test_a_folder_is_no_results_document(files):
+    with pytest.raises(InferbenchError) as caught:  # which the command prints
+        run_html(make_parser().parse_args(["report", "html", "."]))
+    assert caught.value.code == "IB-900"
 
 
 def test_the_schema_is_json(inferbench):

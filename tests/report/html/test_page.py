@@ -141,6 +141,13 @@ def test_every_verdict_has_its_word_beside_its_colour(drawn, verdict):
     assert f"3 {verdict}" in text
 
 
+def test_what_a_merge_left_out_is_told():
+    left_out = ("[IB-900] gpu.json could not be read",)
+    text = html(Results(inferbench="1", recorded="", sessions=(), left_out=left_out))
+    assert "<h1>Failed<" in text
+    assert "left out: [IB-900] gpu.json could not be read" in text
+
+
 def test_without_cells_it_says_so():
     text = html(Results(inferbench="1", recorded="2026-11-25T10:00:00Z", sessions=()))
     read(text)
