@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import platform
 import re
 import time
@@ -201,13 +202,13 @@ def _converted(plain: Any, into: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without subclasses of plain types, such as numpy's float64."""
+    """Return a value with plain numbers in place of others, such as numpy's."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float) and type(value) is not float:
-        return float(value)
+    if isinstance(value, numbers.Real) and type(value) not in (bool, int, float):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     return value

@@ -93,7 +93,8 @@ def points_of(cells: Sequence[CellResult], score: str, anchors: dict[int, str]) 
         latency, value = cell.figures.get("p50_ms", math.nan), cell.figures.get(score, math.nan)
         if math.isfinite(latency) and latency > 0 and math.isfinite(value):
             name = f"{cell.backend} {cell.precision}" + (f", {cell.hardware}" if several else "")
-            medians = [run.latency_ms["p50"] for run in cell.runs if run.counts and run.latency_ms]
+            told = [run.latency_ms.get("p50", math.nan) for run in cell.runs if run.counts]
+            medians = [p50_ms for p50_ms in told if math.isfinite(p50_ms)]
             low, high = _bounds(cell, score, value)
             found.append(
                 Point(
