@@ -47,7 +47,7 @@ def write_text(text: str, path: Path) -> None:
         OSError: It could not be written; an earlier one is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.parent / f".{path.name}.{os.getpid()}"  # also where it is no file's: "."
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

@@ -207,7 +207,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, numbers.Real) and type(value) not in (bool, int, float):
+    if isinstance(value, numbers.Real) and not isinstance(value, int):
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))

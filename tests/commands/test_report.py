@@ -108,6 +108,15 @@ def test_the_html_report_of_merged_jobs(files, inferbench):
     assert "nvidia-h100" in (files / "all.html").read_text()
 
 
+def test_what_is_no_place_for_a_file_is_refused_and_left_as_it_was(files, inferbench):
+    before = sorted(files.rglob("*"))
+    for odd in (".", "jobs", "cpu.json/x"):
+        status, _, err = inferbench("markdown", "cpu.json", "--to", odd)
+        assert status == 1
+        assert err.startswith("[IB-903]")
+    assert sorted(files.rglob("*")) == before
+
+
 def test_a_folder_is_no_results_document(files):
     with pytest.raises(InferbenchError) as caught:  # which the command prints
         run_html(make_parser().parse_args(["report", "html", "."]))

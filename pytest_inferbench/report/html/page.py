@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pytest_inferbench.report.document import CellResult, Results
 from pytest_inferbench.report.html import about, words
-from pytest_inferbench.report.html.detail import body, detail
+from pytest_inferbench.report.html.detail import detail
 from pytest_inferbench.report.html.markup import Markup, join, tag
 from pytest_inferbench.report.html.matrix import matrix
 from pytest_inferbench.report.html.pareto import plot
@@ -323,6 +323,3 @@ def _asset(name: str) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-__all__ = ["body", "document", "html"]
