@@ -14,7 +14,7 @@ import msgspec
 from pytest_inferbench.ledger import Ledger, count_by_code
 from pytest_inferbench.report import rates, resilience, study
 from pytest_inferbench.report.document import CellResult, Results
-from pytest_inferbench.report.escaping import visible
+from pytest_inferbench.report.escaping import one_line, visible
 from pytest_inferbench.report.messages import counted, covered_line
 from pytest_inferbench.report.parts import StudyResult
 from pytest_inferbench.report.table import Row, rows_of
@@ -73,7 +73,7 @@ def session_lines(results: Results) -> Iterator[str]:
             changed = ", with changes" if session.git.dirty else ""
             commit = f", commit {session.git.commit[:12]}{changed}"
         has = counted(cells[number], "cell")
-        yield f"{session.name or 'session'}: {session.recorded}{commit}, {has}"
+        yield one_line(f"{session.name or 'session'}: {session.recorded}{commit}, {has}")
 
 
 def _ledger(cells: Iterable[CellResult]) -> Ledger:

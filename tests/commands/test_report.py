@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from pytest_inferbench.cli import main, make_parser
@@ -115,6 +116,19 @@ def test_what_is_no_place_for_a_file_is_refused_and_left_as_it_was(files, inferb
         assert status == 1
         assert err.startswith("[IB-903]")
     assert sorted(files.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [("merge", "odd.json"), ("history", ".")])
+def test_no_document_steers_the_terminal(files, inferbench, arguments):
+    odd = results("qqqqq")
+    cell = msgspec.structs.replace(
+        odd.cells[0], model="\x1b[31mnet\nx", codes=("\x1b]0;t\x07",), figures={"p50_ms": 1.0}
+    )
+    session = msgspec.structs.replace(odd.sessions[0], name="\x1b[2J")
+    write(msgspec.structs.replace(odd, cells=(cell,), sessions=(session,)), files / "odd.json")
+    _, out, err = inferbench(*arguments)
+    assert "net" in out
+    assert "\x1b" not in out + err
 
 
 def test_a_folder_is_no_results_document(files):
