@@ -16,6 +16,7 @@ from pytest_inferbench.report.html.evidence import SCORES, is_better_higher, sco
 from pytest_inferbench.report.html.frame import label
 from pytest_inferbench.report.html.markup import Markup, join, number, tag
 from pytest_inferbench.report.html.scale import Scale, scale_of, short
+from pytest_inferbench.report.parts import FAILING
 
 MOST_LABELS = 24
 """Points that are all named; of more only those on the front are."""
@@ -192,7 +193,7 @@ def _drawn(
 
 def _sound(points: Sequence[Point]) -> Sequence[Point]:
     """Return the points that the axes are made for: a broken one must not squeeze the others."""
-    sound = [point for point in points if point.verdict not in ("failed", "regressed")]
+    sound = [point for point in points if point.verdict not in FAILING]
     return sound if len(sound) > 1 else points
 
 
@@ -227,7 +228,7 @@ def _spread(point: Point, x: Scale, y: Scale) -> Markup:
 
 def _mark(point: Point, x: float, y: float, on_front: bool) -> Markup:
     kind = "on" if on_front else "off"
-    bad = " bad" if point.verdict in ("failed", "regressed") else ""
+    bad = " bad" if point.verdict in FAILING else ""
     shape = {
         "fp32": tag("circle", cx=x, cy=y, r=5.0),
         "int8": tag("path", d=_path(x, y, ((0, -6.5), (6, 4.5), (-6, 4.5)))),
@@ -254,7 +255,7 @@ def _labels(
     parts = []
     for point in sorted(named, key=lambda p: (p not in best, p.latency_ms)):
         px, py, sign = x(point.latency_ms), y(point.score), words.SIGNS.get(point.verdict, "")
-        bad = point.verdict in ("failed", "regressed")
+        bad = point.verdict in FAILING
         text = f"{sign} {point.name}" if bad else point.name
         wide = size.letter * len(text)
         for dx, dy in (
