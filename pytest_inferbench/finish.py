@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _ENDS_WELL = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _NAMED = 5
+_NO_TEST = "a file that could not be collected, or an end before its time"
 
 
 def finish(gate: Gate, session: pytest.Session) -> None:
@@ -88,7 +89,7 @@ def _others(gate: Gate, session: pytest.Session) -> list[str]:
     failed = [entry for entry in gate.ledger if entry.outcome == "failed"]
     if any(entry.cell or entry.nodeid.startswith("require::") for entry in failed):
         return []
-    names = [entry.nodeid for entry in failed] or ["a file that could not be collected"]
+    names = [entry.nodeid for entry in failed] or [_NO_TEST]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return [f"pytest failed in what belongs to no cell: {', '.join(names[:_NAMED])}{more}"]
 
