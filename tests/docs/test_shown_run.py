@@ -29,6 +29,7 @@ RUN_HERE = [
     "inferbench baselines merge",
     "inferbench baselines prune --keep 5 --unused",
     "inferbench explain IB-603",
+    "inferbench explain IB-603 --json",
     "inferbench report merge cpu.json gpu.json jetson.json --to all.json",
     "inferbench report markdown all.json",
     "inferbench report html all.json --to all.html",

@@ -12,7 +12,8 @@ from pytest_inferbench.settings.find import parse
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = ("ort", "coco", "dev")
-TOOLS = {"ruff", "mypy", "build", "hatchling"}  # what checks and packs, no part of what runs
+# what checks and packs, no part of what runs
+TOOLS = {"ruff", "mypy", "build", "hatchling", "tox", "check-jsonschema", "jsonschema"}
 
 
 def lower_bounds():

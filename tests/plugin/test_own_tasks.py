@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def test_an_installed_package_gives_one_by_its_entry_point(counting, gate, tmp_p
     (info / "entry_points.txt").write_text("[inferbench.tasks]\ncounting = counting:Counting\n")
     module = Path(tmp_path / "site/counting.py")
     module.write_text(CONFTEST)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     result = gate("--inferbench-suites", "-m", "accuracy")
     assert result.parseoutcomes()["passed"] == 2, result.stdout.str()
     module.write_text("import nothing_of_that_name\n")

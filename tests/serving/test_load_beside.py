@@ -70,7 +70,7 @@ def rounds(monkeypatch):
     """Let every comparison take rounds of these mean times until it is decided."""
 
     def rounds(partner_ms, candidate_ms, queue_ms=0.0, most=30, failures=((), ())):
-        def until(self, decided, most_s):
+        def until(self, decided, most_s, so_far=str):
             noise = itertools.cycle(NOISE)
             while not (self.rounds and decided()) and len(self.rounds) < most:
                 candidate = shown(candidate_ms * next(noise), queue_ms, failures[1])
