@@ -5,7 +5,6 @@ Pure but for `write_coverage`. Every outcome is counted and shown; none stands f
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from pytest_inferbench.ledger import Entry
 from pytest_inferbench.onnx_cases.outcomes import Kind, Verdict
 from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.reading import write_text
 
 _WORST_OPS = 8
 _NAMED_CASES = 10
@@ -155,13 +155,7 @@ def write_coverage(path: Path, covered: Sequence[Coverage]) -> None:
     Raises:
         OSError: It could not be written; an earlier one is left as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(markdown(covered), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(markdown(covered), path)
 
 
 def _counts(covered: Coverage) -> str:

@@ -68,6 +68,8 @@ def _verdict(results: Results, able: Counter[str]) -> str:
         return "nothing ran"
     silent = able["inconclusive"] + able["missing"] + able["skipped"]
     if silent == sum(able.values()):
+        if results.passed_in_part:
+            return "nothing failed, but no cell was judged in full"
         return "nothing reached a verdict"
     return "passed, but not every cell reached a verdict" if silent else "passed"
 
