@@ -38,6 +38,7 @@ _OPTIONS_IN_PLAY = (
     "inferbench_update",
     "inferbench_json",
     "inferbench_markdown",
+    "inferbench_html",
     "inferbench_coverage",
     "inferbench_raw",
     "inferbench_against",

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from pytest_inferbench.gate import Gate
 
 
+_ENDS_WELL = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_NAMED = 5
+_NO_TEST = "a file that could not be collected, or an end before its time"
+
+
 def finish(gate: Gate, session: pytest.Session) -> None:
     """Conclude the session."""
     gate.close()
@@ -27,11 +32,8 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         return
     if session.config.pluginmanager.hasplugin("dsession"):
         _report_requirements(gate, session)
-    interrupted = session.exitstatus in (
-        pytest.ExitCode.INTERRUPTED,
-        pytest.ExitCode.INTERNAL_ERROR,
-        pytest.ExitCode.USAGE_ERROR,
-    )
+    # also by `pytest.exit` with a status of its own
+    interrupted = session.exitstatus not in (*_ENDS_WELL, pytest.ExitCode.TESTS_FAILED)
     try:
         problems = [] if interrupted else _record(gate)
     except KeyboardInterrupt:
@@ -45,9 +47,9 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     gate.notices += problems
     if gate.options.raw_folder is not None:
         gate.notices.append(_raw(gate))
-    cut_short = ["interrupted: not every selected test ran"] if interrupted else []
+    beyond = ["interrupted: not every selected test ran"] if interrupted else _others(gate, session)
     for write in (_write_coverage, _write_documents):
-        unwritten = write(gate, [*problems, *cut_short])
+        unwritten = write(gate, [*problems, *beyond])
         gate.notices += unwritten
         problems += unwritten
     if problems:
@@ -73,8 +75,23 @@ def _report_requirements(gate: Gate, session: pytest.Session) -> None:
 
 def _fail(session: pytest.Session) -> None:
     """Let a session that was to end well, or empty, end as failed."""
-    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+    if session.exitstatus in _ENDS_WELL:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _others(gate: Gate, session: pytest.Session) -> list[str]:
+    """Return what failed the session and is in no cell: results without it would look like a pass.
+
+    With `-x` it may have kept the cells' tests from running at all.
+    """
+    if session.exitstatus != pytest.ExitCode.TESTS_FAILED:
+        return []
+    failed = [entry for entry in gate.ledger if entry.outcome == "failed"]
+    if any(entry.cell or entry.nodeid.startswith("require::") for entry in failed):
+        return []
+    names = [entry.nodeid for entry in failed] or [_NO_TEST]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [f"pytest failed in what belongs to no cell: {', '.join(names[:_NAMED])}{more}"]
 
 
 def _run_again(gate: Gate) -> list[str]:

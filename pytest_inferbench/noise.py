@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_inferbench.settings.schema import Settings
 
 METRICS = ("p5", "p50")
-DEFAULT_S = 20.0
-LEAST_S = 5.0
 
 _PROBED_FIRST_S = 3.0
 _STRANGERS_SHOWN = 3

@@ -100,7 +100,7 @@ def _check(cell: CellResult, session: SessionResult) -> None:
         raise NotTakenError(f"it did not run: {cell.cannot_run}")
     if session.options.get("update"):
         raise NotTakenError("that session recorded its baselines itself")
-    if any(each.startswith("--inferbench-in-process") for each in session.command):
+    if session.options.get("in_process"):
         raise NotTakenError("it ran in pytest's own process, whose figures are no baseline")
     if not cell.runs:
         raise NotTakenError("it was not timed by itself in that session" + _instead(cell))

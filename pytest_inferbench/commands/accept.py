@@ -79,6 +79,7 @@ def run_accept(options: argparse.Namespace) -> int:
     """Record, and print what was recorded."""
     from pytest_inferbench.baselines.store import BaselineStore
     from pytest_inferbench.commands.project import project_settings
+    from pytest_inferbench.report.escaping import visible
     from pytest_inferbench.report.reading import read_results
 
     settings = project_settings(Path.cwd(), options.settings)
@@ -108,7 +109,7 @@ def run_accept(options: argparse.Namespace) -> int:
         for line in [*lines, *(f"wrote {path}" for path in written)]:
             print(line)
         for refusal in refused.values():
-            print(refusal, file=sys.stderr)
+            print(visible(str(refusal)), file=sys.stderr)
     return 1 if refused else 0
 
 

@@ -51,6 +51,7 @@ def add(below: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the history, and write the page where that was asked for."""
     from pytest_inferbench.report import change_points
+    from pytest_inferbench.report.escaping import visible
     from pytest_inferbench.report.history import History, lines, plain
     from pytest_inferbench.report.reading import read_results
 
@@ -71,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     python = options.otava or (sys.executable if change_points.is_here() else None)
     if python is not None:
         change_points.search(history, python)
-    print(json.dumps(plain(history), indent=1) if options.json else "\n".join(lines(history)))
+    text = "\n".join(map(visible, lines(history)))  # names in it are anybody's
+    print(json.dumps(plain(history), indent=1) if options.json else text)
     if options.to is not None:
         _write(history, options.to, quiet=options.json)
     return 1 if history.faults else 0

@@ -25,6 +25,7 @@ from pytest_inferbench.settings.find import FILE_NAME, PYPROJECT
 if TYPE_CHECKING:
     from pytest_inferbench.hardware import Hardware
     from pytest_inferbench.initial.plan import Plan
+    from pytest_inferbench.initial.search import Found
     from pytest_inferbench.initial.trial import Tried
     from pytest_inferbench.matrix import Cell
 
@@ -140,7 +141,7 @@ def _planned(folder: Path, *, runs: bool) -> Plan:
     hardware = detect()
     found = search(folder)
     if not found.onnx:
-        raise _nothing(folder, found.entries, cut_short=found.cut_short)
+        raise _nothing(folder, found)
     reserved = (*CATALOG, *installed_backends(), *PRECISIONS, ONNX_CASES)
     survey = Survey(folder, found, reserved, _say)
     backends, missing = _backends(hardware)
@@ -160,8 +161,10 @@ def _planned(folder: Path, *, runs: bool) -> Plan:
     return plan
 
 
-def _nothing(folder: Path, entries: int, *, cut_short: bool) -> InferbenchError:
-    more = f", whose first {entries} files were looked at" if cut_short else ""
+def _nothing(folder: Path, found: Found) -> InferbenchError:
+    more = f", whose first {found.entries} files were looked at" if found.cut_short else ""
+    if found.unreadable:
+        more += f", and {found.unreadable[0]} could not be looked into"
     return InferbenchError(
         "IB-922",
         f"there is no ONNX file in {folder}{more}",

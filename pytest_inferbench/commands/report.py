@@ -147,9 +147,9 @@ def run_html(options: argparse.Namespace) -> int:
     from pytest_inferbench.report.html import html
     from pytest_inferbench.report.html.references import read_references
 
-    to = options.to or options.files[0].with_suffix(".html")
     references = () if options.references is None else read_references(options.references)
-    return _shown(html(_merged(options.files), references), to)
+    text = html(_merged(options.files), references)
+    return _shown(text, options.to or options.files[0].with_suffix(".html"))
 
 
 def run_schema(_options: argparse.Namespace) -> int:

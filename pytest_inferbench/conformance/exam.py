@@ -142,10 +142,9 @@ def reopening(
             break
     done = turn + 1
     (first, first_mib), (middle, middle_mib) = marks[0], marks[len(marks) // 2]
-    each_mib = (
-        (middle_mib - first_mib) / max(1, middle - first),
-        (_settled_mib() - middle_mib) / max(1, done - middle),
-    )
+    each_mib = [(_settled_mib() - middle_mib) / (done - middle)]
+    if middle > first:  # of a few openings, as servers have, there is but one half
+        each_mib.append((middle_mib - first_mib) / (middle - first))
     return min(each_mib) * (done - first), done - first
 
 

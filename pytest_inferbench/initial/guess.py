@@ -16,8 +16,6 @@ from pytest_inferbench.initial.sizes import is_free
 if TYPE_CHECKING:
     from pytest_inferbench.artifacts.inspect import ModelFacts, TensorFacts
 
-_DETR = ("detr", "rt-detr")
-
 
 @dataclass(frozen=True)
 class Annotations:

@@ -68,6 +68,9 @@ class Survey:
             rest = [self._told(file) for file in speakable[MOST_MODELS:]]
             shown = ", ".join(rest[:5]) + (" ..." if len(rest) > 5 else "")
             self.notes.append(f"{len(rest)} further ONNX files are not here: {shown}")
+        if self._found.unreadable:
+            shown = ", ".join(map(self._told, self._found.unreadable[:5]))
+            self.notes.append(f"folders that could not be looked into are left out: {shown}")
         if self._found.cut_short:
             self.notes.append(
                 f"the folder holds more than {self._found.entries} files, and the rest was not"

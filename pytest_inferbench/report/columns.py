@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_inferbench.launches import PARTS
+from pytest_inferbench.report.escaping import one_line
 from pytest_inferbench.report.table import Row
 
 # A column each where some cell has the figure.
@@ -48,7 +49,7 @@ def columns(table: Sequence[Row]) -> list[Column]:
         return Column(title, texts, is_number=True)
 
     def named(title: str, texts: Sequence[str]) -> Column:
-        return Column(title, tuple(texts))
+        return Column(title, tuple(map(one_line, texts)))  # a document's may be anybody's
 
     # Only services have a network to speak of.
     split = [name for name in PARTS if any(name in row.figures for row in table)]

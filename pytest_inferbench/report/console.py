@@ -14,9 +14,9 @@ import msgspec
 from pytest_inferbench.ledger import Ledger, count_by_code
 from pytest_inferbench.report import rates, resilience, study
 from pytest_inferbench.report.document import CellResult, Results
-from pytest_inferbench.report.escaping import visible
-from pytest_inferbench.report.messages import counted
-from pytest_inferbench.report.parts import CoverageResult, StudyResult
+from pytest_inferbench.report.escaping import one_line, visible
+from pytest_inferbench.report.messages import counted, covered_line
+from pytest_inferbench.report.parts import StudyResult
 from pytest_inferbench.report.table import Row, rows_of
 from pytest_inferbench.report.terminal import (
     cannot_run_lines,
@@ -52,7 +52,7 @@ def _below(results: Results, table: Sequence[Row]) -> Iterator[str]:
     for each in results.serving:
         yield from study.lines(_study(each, cells))
     yield from cannot_run_lines(results.cells)
-    yield from map(_coverage, results.onnx_ops)
+    yield from map(covered_line, results.onnx_ops)
     for session in results.sessions:
         for required in session.requirements:
             if required.unmet:
@@ -73,7 +73,7 @@ def session_lines(results: Results) -> Iterator[str]:
             changed = ", with changes" if session.git.dirty else ""
             commit = f", commit {session.git.commit[:12]}{changed}"
         has = counted(cells[number], "cell")
-        yield f"{session.name or 'session'}: {session.recorded}{commit}, {has}"
+        yield one_line(f"{session.name or 'session'}: {session.recorded}{commit}, {has}")
 
 
 def _ledger(cells: Iterable[CellResult]) -> Ledger:
@@ -114,9 +114,3 @@ def _study(told: StudyResult, cells: dict[tuple[int, str], CellResult]) -> study
             )
         )
     return study.Study(told.model, told.precision, told.clients, tuple(rows), objectives)
-
-
-def _coverage(covered: CoverageResult) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in covered.outcomes.items() if count)
-    total = counted(sum(covered.outcomes.values()), "case")
-    return f"{covered.cell} ({covered.version}, onnx {covered.onnx}): {total}: {counts}"

@@ -14,7 +14,6 @@ from typing import Any
 from pytest_inferbench.ledger import Entry
 from pytest_inferbench.onnx_cases.outcomes import Kind, Verdict
 from pytest_inferbench.report.messages import counted
-from pytest_inferbench.report.reading import write_text
 
 _WORST_OPS = 8
 _NAMED_CASES = 10
@@ -155,6 +154,8 @@ def write_coverage(path: Path, covered: Sequence[Coverage]) -> None:
     Raises:
         OSError: It could not be written; an earlier one is left as it was.
     """
+    from pytest_inferbench.report.reading import write_text
+
     write_text(markdown(covered), path)
 
 

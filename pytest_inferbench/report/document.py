@@ -29,6 +29,7 @@ from typing import Any
 import msgspec
 
 from pytest_inferbench.report.parts import (
+    FAILING,
     BatchResult,
     ComparisonResult,
     CoverageResult,
@@ -46,12 +47,6 @@ from pytest_inferbench.report.parts import (
 
 SCHEMA = 2
 """Grows with every change that a reader of the number before could not read."""
-
-NOT_PLAIN_PASS = ("failed", "regressed", "inconclusive", "missing", "skipped", "cannot run")
-"""The verdicts of a cell that are no pass, worst first."""
-
-FAILING = ("failed", "regressed")
-"""The verdicts of a cell that fail a session."""
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -282,9 +277,10 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> bool:
-        """Whether a cell or a session failed, or a file that was to be merged is absent."""
+        """Whether a cell, a session or one of ONNX's cases failed, or a file is left out."""
         return (
             bool(self.left_out)
+            or any(covered.failed for covered in self.onnx_ops)
             or any(
                 cell.verdict in FAILING or any(test.outcome == "failed" for test in cell.tests)
                 for cell in self.cells

@@ -33,10 +33,10 @@ def escaped(text: str, most: int = 400) -> str:
         text: Anything.
         most: Characters of it that are shown; what is longer ends with "...".
     """
-    one_line = " ".join(visible(text).split())
-    if len(one_line) > most:
-        one_line = f"{one_line[:most].rstrip()}..."
-    safe = "".join(_ENTITIES.get(each, each) for each in one_line)
+    shown = one_line(text)
+    if len(shown) > most:
+        shown = f"{shown[:most].rstrip()}..."
+    safe = "".join(_ENTITIES.get(each, each) for each in shown)
     safe = _SPECIAL.sub(lambda found: f"\\{found[0]}", safe)
     safe = _AT_THE_START.sub(r"\1\\\2", safe)
     return _LIVE.sub(lambda found: f"{found[0]}{_APART}", safe)
@@ -51,6 +51,11 @@ def fenced(text: str, most: int = 4000) -> str:
     longest = max((len(each) for each in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{shown}\n{fence}"
+
+
+def one_line(text: str) -> str:
+    """Return text as one line in which nothing is hidden."""
+    return " ".join(visible(text).split())
 
 
 def visible(text: str) -> str:

@@ -29,17 +29,23 @@ def explained(code: str) -> str:
     Raises:
         InferbenchError: There is no such code (IB-930).
     """
-    wanted = code.upper() if code.upper().startswith("IB-") else f"IB-{code}"
+    wanted = f"IB-{code.upper().removeprefix('IB-')}"
+    if re.fullmatch(r"IB-\d{3}", wanted, re.ASCII) is None:
+        raise _unknown(wanted)
     for section in re.split(r"^## ", _text("troubleshooting.md"), flags=re.MULTILINE)[1:]:
         title, _, body = section.partition("\n")
         if title.startswith(wanted):
             return f"{title}\n\n{body.strip()}\n"
     row = re.search(rf"^\| {wanted} \| (.+?) \| ", _text("verdicts.md"), re.MULTILINE)
     if row is None:
-        raise InferbenchError(
-            "IB-930", f"there is no code {wanted}", "A message begins with its code: [IB-603]."
-        )
+        raise _unknown(wanted)
     return f"{wanted}: {row[1]}\n"
+
+
+def _unknown(wanted: str) -> InferbenchError:
+    return InferbenchError(
+        "IB-930", f"there is no code {wanted}", "A message begins with its code: [IB-603]."
+    )
 
 
 def pointer(entries: Iterable[Entry], notices: Iterable[str]) -> str:

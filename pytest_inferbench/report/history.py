@@ -198,10 +198,11 @@ def told(series: Series, step: Step) -> str:
 def sparkline(values: list[float], width: int = 40) -> str:
     """Return a series in one line; of a long one each bar is the mean of several."""
     size = math.ceil(len(values) / width) or 1
-    means = [
-        sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])
-    ]
+    parts = [values[i : i + size] for i in range(0, len(values), size)]
+    means = [sum(part) / len(part) for part in parts]
     low, high = min(means), max(means)
+    if not math.isfinite(high - low):  # no figure of a gate: a bar each would say nothing
+        return _BARS[0] * len(means)
     if high - low <= 1e-9 * abs(high):
         return _BARS[0] * len(means)
     return "".join(_BARS[round((v - low) / (high - low) * (len(_BARS) - 1))] for v in means)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytest_inferbench.report.columns import columns
 from pytest_inferbench.report.document import CellResult, Results, TestResult
 from pytest_inferbench.report.escaping import escaped, fenced, visible
-from pytest_inferbench.report.messages import counted, figure, percent
+from pytest_inferbench.report.messages import counted, covered_line, figure, percent
 from pytest_inferbench.report.parts import JudgementResult
 from pytest_inferbench.report.table import rows_of
 
@@ -48,6 +48,7 @@ def _lines(results: Results, most: int) -> Iterator[str]:
     yield from _table_of_cells(results, most)
     yield from _improved(results, most)
     yield from _silent(results, most)
+    yield from _onnx_ops(results, most)
     yield from _cannot_run(results, most)
     yield from _notices(results, most)
     yield from _where(results, most)
@@ -58,14 +59,17 @@ def headline(results: Results) -> str:
     able = Counter(cell.verdict for cell in results.cells if not cell.cannot_run)
     counts = ", ".join(f"{able[verdict]} {verdict}" for verdict in _VERDICTS if able[verdict])
     cells = counted(sum(able.values()), "cell")
-    return f"Inference gate: {_verdict(results, able)}" + (f" ({cells}: {counts})" if able else "")
+    unable = sum(bool(cell.cannot_run) for cell in results.cells)
+    said = [f"{cells}: {counts}"] if able else []
+    said += [f"{counted(unable, 'cell')} cannot run here"] if unable else []
+    return f"Inference gate: {_verdict(results, able)}" + (f" ({'; '.join(said)})" if said else "")
 
 
 def _verdict(results: Results, able: Counter[str]) -> str:
     if results.failed:
         return "regressed" if able["regressed"] and not able["failed"] else "failed"
     if not able:
-        return "nothing ran"
+        return "ONNX's own cases alone ran" if results.onnx_ops else "nothing ran"
     silent = able["inconclusive"] + able["missing"] + able["skipped"]
     if silent == sum(able.values()):
         if results.passed_in_part:
@@ -224,6 +228,14 @@ def _seen(judged: JudgementResult) -> str:
     said = f"{changed(judged)}, budget {judged.budget}; " if judged.change is not None else ""
     from_ = "" if visible is None else f"visible from {percent(visible)}; "
     return f"{said}{from_}{judged.detail}"
+
+
+def _onnx_ops(results: Results, most: int) -> Iterator[str]:
+    if results.onnx_ops:
+        yield "### ONNX's own cases"
+        yield ""
+        yield from (f"- {escaped(covered_line(each), 2000)}" for each in results.onnx_ops[:most])
+        yield ""
 
 
 def _cannot_run(results: Results, most: int) -> Iterator[str]:

@@ -11,7 +11,9 @@ from pytest_inferbench.judge.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from pytest_inferbench.matrix import Cell
+    from pytest_inferbench.report.parts import CoverageResult
 
+_NAMED_CASES = 10
 _UNITS_NOT_SAID = ("", "ratio", "value")
 
 
@@ -99,3 +101,15 @@ def percent(change: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return "1 run", "2 runs"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def covered_line(covered: CoverageResult) -> str:
+    """Say in a line how ONNX's own cases ended on a cell, and name those that failed."""
+    counts = ", ".join(f"{count} {name}" for name, count in covered.outcomes.items() if count)
+    total = counted(sum(covered.outcomes.values()), "case")
+    line = f"{covered.cell} ({covered.version}, onnx {covered.onnx}): {total}: {counts}"
+    for verdict in ("regressed", "failed"):
+        if cases := covered.cases.get(verdict, ()):
+            more = f" and {len(cases) - _NAMED_CASES} more" if len(cases) > _NAMED_CASES else ""
+            line += f"; {verdict}: {', '.join(cases[:_NAMED_CASES])}{more}"
+    return line

@@ -10,6 +10,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+FAILING = ("failed", "regressed")
+"""The verdicts, of a cell or of one of ONNX's cases, that fail a session."""
+
 FIGURE = "a figure"
 """The title, in the schema, of numbers that may be `nan`, `inf` or `-inf`."""
 
@@ -312,3 +315,10 @@ class CoverageResult(msgspec.Struct, frozen=True, kw_only=True):
     ops: tuple[dict[str, str | int], ...] = ()
     cases: dict[str, tuple[str, ...]] = {}
     session: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of them failed the session, or could not be run at all."""
+        return any(self.verdicts.get(verdict) for verdict in FAILING) or bool(
+            self.outcomes.get("not run")
+        )

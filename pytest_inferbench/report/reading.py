@@ -51,7 +51,7 @@ def write_text(text: str, path: Path) -> None:
         # /dev/null and /dev/stdout would be replaced by a file, for everybody on the machine
         path.write_text(text, encoding="utf-8")
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.parent / f".{path.name}.{os.getpid()}"  # also where it is no file's: "."
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
@@ -113,6 +113,10 @@ def decode(data: bytes, name: str) -> Results:
     named += [part.session for part in results.onnx_ops]
     if not all(0 <= session < len(results.sessions) for session in named):
         raise InferbenchError("IB-901", f"{name} is damaged: it names a session it has not", _HINT)
+    cells = {(cell.session, cell.id) for cell in results.cells}
+    variants = ((part.session, each.cell) for part in results.serving for each in part.variants)
+    if not cells.issuperset(variants):
+        raise InferbenchError("IB-901", f"{name} is damaged: it names a cell it has not", _HINT)
     return results
 
 
@@ -132,11 +136,16 @@ def _other_schema(name: str, schema: int) -> InferbenchError:
 
 
 def finite(value: Any) -> Any:
-    """Make a value fit for JSON: NaN and infinity become text, never a silent null."""
+    """Make a value fit for JSON: NaN and infinity become text, never a silent null.
+
+    Halves of characters, as undecodable bytes of a path or an argument become, are spelt out.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
+        return {finite(key): finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(inner) for inner in value]
     return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import platform
 import re
 import time
@@ -49,6 +50,11 @@ CANNOT_RUN = "cannot run"
 
 _OF_THE_CELL = ("runs", "recorded", "comparisons", "artifact", "ran")
 """What tests of one cell tell alike, because they share it: it stands once, with the cell."""
+
+_OPTIONS = (
+    *("update", "reason", "against", "against_model", "triton_url", "bisect", "in_process"),
+)
+"""What of the command line bears on figures, wherever it was given: in settings of pytest too."""
 
 _OF_A_TEST = frozenset(field.name for field in msgspec.structs.fields(TestResult))
 _SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -111,7 +117,7 @@ def _session(gate: Gate, ended: str, problems: Sequence[str]) -> SessionResult:
         },
         options={
             name: _SECRET.sub("***", str(value))
-            for name in ("update", "reason", "against", "against_model", "triton_url", "bisect")
+            for name in _OPTIONS
             if (value := getattr(options, name))
         },
         comparisons=gate.comparisons,
@@ -197,13 +203,13 @@ def _converted(plain: Any, into: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without subclasses of plain types, such as numpy's float64."""
+    """Return a value with plain numbers in place of others, such as numpy's."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float) and type(value) is not float:
-        return float(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, int):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     return value

@@ -200,7 +200,7 @@ def _kill_marked_there(environment: Environment, mark: str) -> None:
 def _untraced() -> list[str]:
     """Return what keeps a coverage tool of ours out of a command; it leaves no process behind."""
     found = tracing(os.environ)
-    return ["env", *(f"--unset={name}" for name in found)] if found else []
+    return ["env", *(f"-u{name}" for name in found)] if found else []
 
 
 def python_command(environment: Environment, script: str, *, unbuffered: bool = False) -> list[str]:

@@ -104,7 +104,7 @@ def test_what_only_some_runs_tell_is_left_out():
         ({"runs": (a_run(float("nan")),) * 3}, {}, "no session's"),
         ({}, {"recorded": "yesterday"}, "recorded must be ISO 8601"),
         ({}, {"options": {"update": "add"}}, "recorded its baselines itself"),
-        ({}, {"command": ("--inferbench-in-process",)}, "no baseline"),
+        ({}, {"options": {"in_process": "True"}}, "no baseline"),
     ],
 )
 def test_what_is_no_full_valid_session_of_right_outputs_is_refused(fields, of, why):

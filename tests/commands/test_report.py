@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
-from pytest_inferbench.cli import main
+from pytest_inferbench.cli import main, make_parser
+from pytest_inferbench.commands.report import run_html
+from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.report.document import SCHEMA, CellResult, Results, SessionResult, TestResult
 from pytest_inferbench.report.reading import read_results, write
 
@@ -104,6 +107,34 @@ def test_the_html_report_of_merged_jobs(files, inferbench):
     status, out, _ = inferbench("html", "cpu.json", "gpu.json", "--to", "all.html")
     assert (status, out) == (0, "wrote all.html\n")
     assert "nvidia-h100" in (files / "all.html").read_text()
+
+
+def test_what_is_no_place_for_a_file_is_refused_and_left_as_it_was(files, inferbench):
+    before = sorted(files.rglob("*"))
+    for odd in (".", "jobs", "cpu.json/x"):
+        status, _, err = inferbench("markdown", "cpu.json", "--to", odd)
+        assert status == 1
+        assert err.startswith("[IB-903]")
+    assert sorted(files.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [("merge", "odd.json"), ("history", ".")])
+def test_no_document_steers_the_terminal(files, inferbench, arguments):
+    odd = results("qqqqq")
+    cell = msgspec.structs.replace(
+        odd.cells[0], model="\x1b[31mnet\nx", codes=("\x1b]0;t\x07",), figures={"p50_ms": 1.0}
+    )
+    session = msgspec.structs.replace(odd.sessions[0], name="\x1b[2J")
+    write(msgspec.structs.replace(odd, cells=(cell,), sessions=(session,)), files / "odd.json")
+    _, out, err = inferbench(*arguments)
+    assert "net" in out
+    assert "\x1b" not in out + err
+
+
+def test_a_folder_is_no_results_document(files):
+    with pytest.raises(InferbenchError) as caught:  # which the command prints
+        run_html(make_parser().parse_args(["report", "html", "."]))
+    assert caught.value.code == "IB-900"
 
 
 def test_the_schema_is_json(inferbench):

@@ -219,6 +219,13 @@ def test_a_leak_is_found_and_a_cycle_is_none():
     assert grown_mib < 8
 
 
+def test_a_leak_is_found_in_as_few_openings_as_a_server_has():
+    grown_mib, times = exam.reopening(lambda: opened(Leaks), SAMPLES[0], 45, 0.0, fewest=8)
+    Leaks.kept.clear()
+    assert times == 3
+    assert grown_mib > 1.5
+
+
 def test_a_pool_that_fills_late_is_no_leak():
     pool = []
 

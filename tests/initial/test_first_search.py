@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pytest_inferbench.initial.search import search
+from pytest_inferbench.commands.init import _nothing
+from pytest_inferbench.initial.search import Found, search
+from pytest_inferbench.initial.survey import Survey
 
 
 def touch(folder: Path, *names: str, text: str = "x") -> None:
@@ -45,6 +47,13 @@ def test_a_huge_tree_is_left_at_its_bound_and_that_is_known(tmp_path):
     assert found.cut_short
     assert found.entries == 20
     assert names(tmp_path, found.onnx) == ["a.onnx"]
+
+
+def test_what_could_not_be_looked_into_is_told(tmp_path):
+    found = Found(unreadable=[tmp_path / "models"])
+    (note,) = Survey(tmp_path, found, (), print).notes
+    assert note == "folders that could not be looked into are left out: models"
+    assert "models could not be looked into" in _nothing(tmp_path, found).message
 
 
 def test_annotations_and_samples_are_found_beside_them(tmp_path):

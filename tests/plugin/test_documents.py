@@ -125,3 +125,24 @@ def test_a_session_that_was_interrupted_is_no_pass(project, gate):
     assert read.cells[0].verdict == "pass"
     assert read.failed
     assert (project.path / "out.md").read_text().startswith("## Inference gate: failed")
+
+
+@pytest.mark.parametrize(
+    ("end", "arguments", "says"),
+    [
+        ("assert 0", ("-x",), "pytest failed in what belongs to no cell: test_own.py::test_end"),
+        ("pytest.exit('x', 7)", (), "interrupted"),
+        ("pass", ("test_broken.py", "--continue-on-collection-errors"), "could not be collected"),
+    ],
+)
+def test_what_keeps_cells_from_running_is_no_pass(project, gate, end, arguments, says):
+    (project.path / "test_broken.py").write_text("1 / 0\n")
+    (project.path / "test_own.py").write_text(
+        f"import pytest\n\ndef test_one(cell):\n    pass\n\n\ndef test_end():\n    {end}\n"
+    )
+    result = gate("test_own.py", *arguments, "--inferbench-json=out.json")
+    assert result.ret not in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+    read = read_results(project.path / "out.json")
+    assert [cell.verdict for cell in read.cells] == ["pass"]
+    assert read.failed
+    assert says in read.sessions[0].problems[-1]

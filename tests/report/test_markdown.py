@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,8 +12,10 @@ from markdown_it import MarkdownIt
 
 from pytest_inferbench.report.document import RequirementResult
 from pytest_inferbench.report.escaping import escaped, fenced
+from pytest_inferbench.report.html import html
 from pytest_inferbench.report.markdown import headline, markdown
 from pytest_inferbench.report.merge import merge
+from pytest_inferbench.report.parts import CoverageResult
 
 RENDER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render
 HOSTILE = (
@@ -28,7 +31,7 @@ def tags(html):
 def test_the_first_line_is_the_verdict_in_words_with_counts(cell, document):
     both = document(cell("a"), cell("b", "regressed"), cell("c", "cannot run", reason="no GPU"))
     assert markdown(both).splitlines()[0] == (
-        "## Inference gate: regressed (2 cells: 1 regressed, 1 pass)"
+        "## Inference gate: regressed (2 cells: 1 regressed, 1 pass; 1 cell cannot run here)"
     )
     assert headline(document(cell("a"))) == "Inference gate: passed (1 cell: 1 pass)"
     silent = document(cell("a", "missing"))
@@ -47,6 +50,28 @@ def test_a_session_that_failed_beyond_its_tests_failed(cell, document):
     assert text.startswith("## Inference gate: failed")
     assert "- --inferbench-require 'trt and int8': no cell matches" in text
     assert "- \\[IB-703\\] nothing" in text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "outcomes", "fails"),
+    [
+        ({"pass": 1, "regressed": 1}, {"passed": 1, "failed": 1}, True),
+        ({"failed": 1}, {"failed": 1}, True),
+        ({"pass": 1}, {"passed": 1, "not run": 1}, True),
+        ({"known to fail": 1, "unsupported": 1}, {"failed": 1, "unsupported": 1}, False),
+    ],
+)
+def test_onnx_s_own_cases_fail_what_they_failed(cell, document, verdicts, outcomes, fails):
+    cases = dict.fromkeys(verdicts, ("test_abs",))
+    covered = CoverageResult(cell="onnx-ops-ort", outcomes=outcomes, verdicts=verdicts, cases=cases)
+    for cells in ((), (cell("a"),)):
+        results = msgspec.structs.replace(document(*cells), onnx_ops=(covered,))
+        assert results.failed == fails
+        text, page = markdown(results), html(results)
+        assert text.startswith("## Inference gate: failed") == fails
+        assert ("<h1>Failed" in page) == fails
+        assert "onnx-ops-ort" in text
+        assert ("test_abs" in text) == bool({"regressed", "failed"} & verdicts.keys())
 
 
 def test_what_regressed_says_by_how_much_and_what_to_do(cell, document):

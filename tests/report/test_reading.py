@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.report.document import SCHEMA, CellResult, Results, SessionResult, TestResult
 from pytest_inferbench.report.parts import IntervalResult, JudgementResult, RunResult
-from pytest_inferbench.report.reading import decode, encode, read_results, write_text
+from pytest_inferbench.report.reading import decode, encode, read_results, write, write_text
 
 FIGURES = st.floats(allow_nan=False)
 NAMES = st.text(min_size=1, max_size=8)
@@ -102,6 +102,13 @@ def test_a_figure_that_is_none_stays_one():
     assert read["b"] == -math.inf
 
 
+def test_what_is_no_unicode_is_spelt_out(tmp_path):
+    session = SessionResult(id="a", recorded="", command=("r\udcffs.json", "\u00e9\U0001f600"))
+    write(Results(inferbench="1", recorded="", sessions=(session,)), tmp_path / "out.json")
+    (read,) = read_results(tmp_path / "out.json").sessions
+    assert read.command == ("r\\udcffs.json", "\u00e9\U0001f600")
+
+
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
@@ -120,6 +127,13 @@ def test_a_figure_that_is_none_stays_one():
             ' [{"id": "", "model": "", "backend": "", "precision": "", "hardware": ""}]}',
             "IB-901",
             "a session it has not",
+        ),
+        (
+            f'{{"schema": {SCHEMA}, "inferbench": "", "recorded": "", "cells": [], "sessions":'
+            ' [{"id": "", "recorded": ""}], "serving": [{"model": "m", "precision": "fp32",'
+            ' "clients": 1, "variants": [{"cell": "c", "backend": "b", "measured": false}]}]}',
+            "IB-901",
+            "a cell it has not",
         ),
         ("[" * 200_000, "IB-901", "no JSON object"),
     ],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pytest_inferbench.baselines.taking import NotTakenError, session_from
 from pytest_inferbench.gate import Gate
 from pytest_inferbench.hardware import Hardware
 from pytest_inferbench.options import Options
@@ -41,11 +43,16 @@ def gate(tmp_path):
     gate = Gate(settings, options, Hardware("cpu-test-2c"))
     payload = {
         "cell": gate.cells[0].id,
-        "figures": {"p5_ms": 1.5, "snr_db": math.inf, "numpy": np.float64(2.5)},
+        "figures": {
+            "p5_ms": 1.5,
+            "snr_db": math.inf,
+            "numpy": np.float64(2.5),
+            "half": np.float16(0.5),
+        },
         "judgements": [{"metric": "onnx_case", "verdict": "regressed", "code": "IB-631"}],
         "runs": [RUN],
         "artifact": "ab" * 32,
-        "told by a third party": {"a": 1},
+        "told by a third party": {"a": np.int64(1)},
     }
     gate.ledger.note("test_own", outcome="passed", duration_s=0.25, payload=payload)
     more = {"cell": gate.cells[0].id, "runs": [RUN, {**RUN, "set_aside": "noise"}], "load": "odd"}
@@ -61,7 +68,7 @@ def test_only_cells_that_ran_with_all_their_figures(gate):
     (cell,) = found["cells"]
     test, more = cell["tests"]
     assert (cell["precision"], test["outcome"], test["duration_s"]) == ("fp32", "passed", 0.25)
-    assert test["figures"] == {"p5_ms": 1.5, "snr_db": "inf", "numpy": 2.5}
+    assert test["figures"] == {"p5_ms": 1.5, "snr_db": "inf", "numpy": 2.5, "half": 0.5}
     assert test["judgements"][0]["value"] == "nan"
     assert test["more"] == {"told by a third party": {"a": 1}}
     assert more["more"] == {"load": "odd"}, "what is called by our names and is not ours"
@@ -91,6 +98,13 @@ def test_settings_are_told_by_the_keys_that_a_file_has(gate):
     told = results(gate, []).sessions[-1].settings
     assert {"latency.seconds", "latency.warmup_floor", "serving.warmup"} <= told.keys()
     assert not [name for name in told if name.endswith("_s")], "a name of the program's own"
+
+
+def test_how_it_ran_is_told_wherever_that_was_asked_for(gate):
+    gate.options = replace(gate.options, in_process=True)  # by `addopts`: no argument says so
+    (session,) = results(gate).sessions
+    with pytest.raises(NotTakenError, match="in pytest's own process"):
+        session_from(results(gate).cells[0], session, "a reason")
 
 
 def test_what_is_no_json_leaves_the_earlier_file(gate):

@@ -20,7 +20,7 @@ MOST_SESSIONS = 40
 
 def notices(results: Results) -> Markup | None:
     """Return what is unmet of what was required, what else failed a session, and notices."""
-    lines: list[Markup] = []
+    lines = [tag("li", words.badge("failed"), f" left out: {why}") for why in results.left_out]
     names = session_names(results)
     for session, name in zip(results.sessions, names, strict=True):
         before = f"{name}: " if len(results.sessions) > 1 else ""

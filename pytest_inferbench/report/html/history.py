@@ -12,6 +12,7 @@ from pytest_inferbench.report.html.markup import Markup, join, number, tag
 from pytest_inferbench.report.html.page import document
 from pytest_inferbench.report.html.scale import Scale, scale_of, short
 from pytest_inferbench.report.messages import counted, percent
+from pytest_inferbench.report.parts import FAILING
 
 MOST_DRAWN = 400
 """Cells that are drawn; of more, those with change points come first, and the rest is said."""
@@ -119,7 +120,7 @@ def timeline(series: Series) -> Markup:
             dot(
                 x(i),
                 y(m.value),
-                "regressed" if m.verdict in ("regressed", "failed") else "now",
+                "regressed" if m.verdict in FAILING else "now",
                 2.6,
             )
             for i, m in enumerate(series.moments)

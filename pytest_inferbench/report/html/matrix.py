@@ -11,6 +11,7 @@ from pytest_inferbench.report.document import CellResult
 from pytest_inferbench.report.html import words
 from pytest_inferbench.report.html.markup import Markup, join, tag
 from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.parts import FAILING
 
 MOST_OPEN = 6
 """Tables that are unfolded however their cells ended."""
@@ -33,7 +34,7 @@ def matrix(cells: Sequence[CellResult], anchors: Mapping[int, str]) -> Markup:
     for hardware, own in by_hardware.items():
         counts = words.counts(own)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        bad = any(verdict in counts for verdict in ("failed", "regressed"))
+        bad = any(verdict in counts for verdict in FAILING)
         summary = tag("summary", tag("h3", hardware), " ", tag("span", told, class_="quiet"))
         table = tag("div", _table(own, anchors), class_="scroll", tabindex="0")
         tables.append(tag("details", summary, table, open=few or bad, class_="hardware"))

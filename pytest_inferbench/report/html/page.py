@@ -14,9 +14,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_inferbench.report.document import FAILING, CellResult, Results
+from pytest_inferbench.report.document import CellResult, Results
 from pytest_inferbench.report.html import about, words
-from pytest_inferbench.report.html.detail import body, detail
+from pytest_inferbench.report.html.detail import detail
 from pytest_inferbench.report.html.markup import Markup, join, tag
 from pytest_inferbench.report.html.matrix import matrix
 from pytest_inferbench.report.html.pareto import plot
@@ -31,6 +31,7 @@ from pytest_inferbench.report.html.table import (
     sorted_worst_first,
 )
 from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.parts import FAILING
 
 STATIC = 120
 """Cells whose rows are in the page as it is read; and their sections, where there are no more."""
@@ -322,6 +323,3 @@ def _asset(name: str) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-__all__ = ["body", "document", "html"]

@@ -16,6 +16,7 @@ from pytest_inferbench.report.html.evidence import SCORES, is_better_higher, sco
 from pytest_inferbench.report.html.frame import label
 from pytest_inferbench.report.html.markup import Markup, join, number, tag
 from pytest_inferbench.report.html.scale import Scale, scale_of, short
+from pytest_inferbench.report.parts import FAILING
 
 MOST_LABELS = 24
 """Points that are all named; of more only those on the front are."""
@@ -101,7 +102,8 @@ def points_of(cells: Sequence[CellResult], score: str, anchors: dict[int, str]) 
         value = round(cell.figures.get(score, math.nan), DIGITS)
         if math.isfinite(latency) and latency > 0 and math.isfinite(value):
             name = f"{cell.backend} {cell.precision}" + (f", {cell.hardware}" if several else "")
-            medians = [run.latency_ms["p50"] for run in cell.runs if run.counts and run.latency_ms]
+            told = [run.latency_ms.get("p50", math.nan) for run in cell.runs if run.counts]
+            medians = [p50_ms for p50_ms in told if math.isfinite(p50_ms)]
             low, high = _bounds(cell, score, value)
             found.append(
                 Point(
@@ -165,8 +167,8 @@ def plot(model: str, cells: Sequence[CellResult], anchors: dict[int, str]) -> Ma
         join(*(_drawn(points, best, score, size, said) for size in SIZES)),
         columns,
         rows,
-        f"On the front, fastest first: {names}. A cell that is not is better in neither than one that"
-        f" is. {_meant(score, higher)} Bars: from the fastest to the slowest run, and what the"
+        f"On the front, fastest first: {names}. A cell that is not is better in neither than one"
+        f" that is. {_meant(score, higher)} Bars: from the fastest to the slowest run, and what the"
         " interval of the loss allows; where they overlap, the order is not sure. A cell that"
         " failed or regressed may lie beyond the edge that it stands at.",
     )
@@ -201,7 +203,7 @@ def _drawn(
 
 def _sound(points: Sequence[Point]) -> Sequence[Point]:
     """Return the points that the axes are made for: a broken one must not squeeze the others."""
-    sound = [point for point in points if point.verdict not in ("failed", "regressed")]
+    sound = [point for point in points if point.verdict not in FAILING]
     return sound if len(sound) > 1 else points
 
 
@@ -236,7 +238,7 @@ def _spread(point: Point, x: Scale, y: Scale) -> Markup:
 
 def _mark(point: Point, x: float, y: float, on_front: bool) -> Markup:
     kind = "on" if on_front else "off"
-    bad = " bad" if point.verdict in ("failed", "regressed") else ""
+    bad = " bad" if point.verdict in FAILING else ""
     shape = {
         "fp32": tag("circle", cx=x, cy=y, r=5.0),
         "int8": tag("path", d=_path(x, y, ((0, -6.5), (6, 4.5), (-6, 4.5)))),
@@ -263,7 +265,7 @@ def _labels(
     parts = []
     for point in sorted(named, key=lambda p: (p not in best, p.latency_ms)):
         px, py, sign = x(point.latency_ms), y(point.score), words.SIGNS.get(point.verdict, "")
-        bad = point.verdict in ("failed", "regressed")
+        bad = point.verdict in FAILING
         text = f"{sign} {point.name}" if bad else point.name
         wide = size.letter * len(text)
         for dx, dy in (

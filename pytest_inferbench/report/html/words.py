@@ -10,10 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from pytest_inferbench.report.document import FAILING, CellResult, Results
+from pytest_inferbench.report.document import CellResult, Results
 from pytest_inferbench.report.html.markup import Markup, tag
 from pytest_inferbench.report.messages import counted, figure, percent
-from pytest_inferbench.report.parts import JudgementResult
+from pytest_inferbench.report.parts import FAILING, JudgementResult
 
 SIGNS = {
     "failed": "!",
@@ -72,7 +72,7 @@ def headline(results: Results) -> str:
     if wrong:
         return f"{' and '.join(wrong)}, of {counted(total, 'cell')}"
     if results.failed:
-        return f"Failed, though none of {counted(total, 'cell')} regressed"
+        return "Failed" + (f", though none of {counted(total, 'cell')} regressed" if total else "")
     good = found.get("pass", 0) + found.get("improved", 0)
     if not total:
         return "No cell ran"

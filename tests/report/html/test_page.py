@@ -20,6 +20,7 @@ from pytest_inferbench.report.codes import meanings
 from pytest_inferbench.report.document import Results
 from pytest_inferbench.report.html import html, page, words
 from pytest_inferbench.report.html.references import Reference
+from pytest_inferbench.report.parts import RunResult
 
 VERDICTS = Path(__file__).parents[3] / "docs" / "verdicts.md"
 VOID = {"meta", "br", "input", "hr", "link"}
@@ -156,6 +157,13 @@ def test_every_verdict_has_its_word_beside_its_colour(drawn, verdict):
     assert f"3 {verdict}" in text
 
 
+def test_what_a_merge_left_out_is_told():
+    left_out = ("[IB-900] gpu.json could not be read",)
+    text = html(Results(inferbench="1", recorded="", sessions=(), left_out=left_out))
+    assert "<h1>Failed<" in text
+    assert "left out: [IB-900] gpu.json could not be read" in text
+
+
 def test_without_cells_it_says_so():
     text = html(Results(inferbench="1", recorded="2026-11-25T10:00:00Z", sessions=()))
     read(text)
@@ -202,10 +210,11 @@ def test_no_figure_breaks_it(drawn, value, low, high, budget):
     change = msgspec.structs.replace(judged.change, low=low, value=value, high=high)
     odd = msgspec.structs.replace(judged, value=value, baseline=low, change=change, budget=budget)
     cell = results.cells[0]
-    runs = tuple(
+    runs = [
         msgspec.structs.replace(run, latency_ms=dict.fromkeys(run.latency_ms, value))
         for run in cell.runs
-    )
+    ]
+    runs = (*runs, RunResult(latency_ms={"p5": value}))
     tests = (msgspec.structs.replace(cell.tests[0], judgements=(odd,)), *cell.tests[1:])
     figures = dict.fromkeys(cell.figures, value) | {"map_drop_low": low, "map_drop_high": high}
     odd_cell = msgspec.structs.replace(cell, tests=tests, runs=runs, figures=figures, speedup=value)
