@@ -121,9 +121,14 @@ def _record(gate: Gate) -> list[str]:
         except InferbenchError as error:
             problems.append(f"not every baseline was written: {error}")
     gate.notices += lines
-    return (
-        problems if lines or problems else ["[IB-703] --update-baselines, and no cell was recorded"]
-    )
+    return problems if lines or problems else [_none_recorded(gate)]
+
+
+def _none_recorded(gate: Gate) -> str:
+    """Say that no cell was recorded, and why the first was not: skips are not shown without -rs."""
+    whys = (entry.reason.partition("\n")[0] for entry in gate.ledger.ours if entry.reason)
+    why = next(whys, "")
+    return "[IB-703] --update-baselines, and no cell was recorded" + (f": {why}" if why else "")
 
 
 def _raw(gate: Gate) -> str:

@@ -169,7 +169,7 @@ def _nothing(folder: Path, found: Found) -> InferbenchError:
         "IB-922",
         f"there is no ONNX file in {folder}{more}",
         "Export your model to ONNX (torch.onnx.export) into it, or name the folder that has it."
-        " Without settings `pytest` measures a small built-in detector, and"
+        " `pytest --inferbench-suites` measures a small built-in detector, and"
         " `inferbench models list` names models to try (docs/models.md).",
     )
 

@@ -267,6 +267,15 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         return self.sessions[cell.session]
 
     @property
+    def passed_in_part(self) -> bool:
+        """Whether some figure is within its budget, whatever became of its cell's others."""
+        return any(
+            judged.verdict in ("pass", "improved")
+            for cell in self.cells
+            for judged in cell.judgements
+        )
+
+    @property
     def failed(self) -> bool:
         """Whether a cell, a session or one of ONNX's cases failed, or a file is left out."""
         return (

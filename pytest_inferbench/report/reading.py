@@ -41,12 +41,16 @@ def write(results: Results, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text, atomically.
+    """Write a text, atomically; into what is no file of its own, such as a device, as it comes.
 
     Raises:
-        OSError: It could not be written; an earlier one is left as it was.
+        OSError: It could not be written; an earlier file is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        # /dev/null and /dev/stdout would be replaced by a file, for everybody on the machine
+        path.write_text(text, encoding="utf-8")
+        return
     temporary = path.parent / f".{path.name}.{os.getpid()}"  # also where it is no file's: "."
     try:
         temporary.write_text(text, encoding="utf-8")

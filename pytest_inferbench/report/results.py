@@ -130,10 +130,11 @@ def _session(gate: Gate, ended: str, problems: Sequence[str]) -> SessionResult:
 
 
 def _told(table: str, settings: msgspec.Struct) -> dict[str, str]:
-    """Return the plain values of a table of the settings, by their dotted names."""
+    """Return the plain values of a table of the settings, by the keys that a file has for them."""
+    names = zip(settings.__struct_encode_fields__, settings.__struct_fields__, strict=True)
     return {
-        f"{table}.{name}": str(value)
-        for name in settings.__struct_fields__
+        f"{table}.{key}": str(value)
+        for key, name in names
         if isinstance(value := getattr(settings, name), (str, int, float, tuple))
     }
 

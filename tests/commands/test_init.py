@@ -138,7 +138,7 @@ def test_what_is_there_is_never_written_over_unasked(folder, run):
     ("arguments", "code", "said"),
     [
         (["init", "nowhere"], "IB-921", "nowhere"),
-        (["init", "empty"], "IB-922", "small built-in detector"),
+        (["init", "empty"], "IB-922", "`pytest --inferbench-suites` measures a small built-in"),
         (["init", "junk"], "IB-923", "IB-402"),
     ],
 )

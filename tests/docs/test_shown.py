@@ -58,6 +58,13 @@ def test_a_command_that_does_not_work_is_found(faults_of, line, says):
     assert says in " ".join(faults_of(line))
 
 
+def test_no_command_takes_what_the_installation_above_it_does_not_bring(shown):
+    lines = [line for block in shown.blocks(shown.PAGES[0]) for line in shown.commands(block)]
+    spread = [line for line in lines if "pytest" in line and " -n " in line]
+    assert [line for line in spread if "[dev]" not in line and "xdist" not in line] == []
+    assert spread, "the project's own tests"
+
+
 def test_every_locust_command_is_one_that_locust_and_the_files_take(shown, tmp_path):
     if find_spec("locust") is None:
         pytest.skip("locust is not installed")

@@ -36,6 +36,8 @@ def test_the_first_line_is_the_verdict_in_words_with_counts(cell, document):
     assert headline(document(cell("a"))) == "Inference gate: passed (1 cell: 1 pass)"
     silent = document(cell("a", "missing"))
     assert "nothing reached a verdict (1 cell: 1 missing)" in headline(silent)
+    right = cell("a", "missing", tests=(*cell("a").tests, *cell("a", "missing").tests))
+    assert "nothing failed, but no cell was judged in full (1 cell" in headline(document(right))
     partly = document(cell("a"), cell("b", "inconclusive"))
     assert "passed, but not every cell reached a verdict" in headline(partly)
     assert headline(document()) == "Inference gate: nothing ran"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.report.document import SCHEMA, CellResult, Results, SessionResult, TestResult
 from pytest_inferbench.report.parts import IntervalResult, JudgementResult, RunResult
-from pytest_inferbench.report.reading import decode, encode, read_results, write
+from pytest_inferbench.report.reading import decode, encode, read_results, write, write_text
 
 FIGURES = st.floats(allow_nan=False)
 NAMES = st.text(min_size=1, max_size=8)
@@ -62,6 +64,25 @@ documents = st.builds(
 @given(documents)
 def test_what_is_written_reads_back_the_same(document):
     assert decode(encode(document), "it") == document
+
+
+def test_a_pipe_or_a_link_is_written_into_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text("into it", pipe)
+        assert os.read(reader, 99) == b"into it"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    file, link = tmp_path / "file", tmp_path / "link"
+    link.symlink_to(file)
+    for text in ("no file yet", "and then one"):
+        write_text(text, link)
+        assert link.is_symlink()
+        assert file.read_text() == text
+    assert not list(tmp_path.glob(".*")), "nothing is left beside them"
 
 
 def test_a_figure_that_is_none_stays_one():

@@ -94,6 +94,12 @@ def test_a_document_reads_back_as_it_was(gate):
     assert read.failed
 
 
+def test_settings_are_told_by_the_keys_that_a_file_has(gate):
+    told = results(gate, []).sessions[-1].settings
+    assert {"latency.seconds", "latency.warmup_floor", "serving.warmup"} <= told.keys()
+    assert not [name for name in told if name.endswith("_s")], "a name of the program's own"
+
+
 def test_how_it_ran_is_told_wherever_that_was_asked_for(gate):
     gate.options = replace(gate.options, in_process=True)  # by `addopts`: no argument says so
     (session,) = results(gate).sessions

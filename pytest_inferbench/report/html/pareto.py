@@ -22,6 +22,13 @@ MOST_LABELS = 24
 """Points that are all named; of more only those on the front are."""
 
 
+DIGITS = 6
+"""Scores are as the table has them: what differs beyond its digits is the same."""
+
+LEAST_SPAN = 1e-3
+"""How much of a score the plot is high, at least: a hair's breadth must not look like a fall."""
+
+
 @dataclass(frozen=True)
 class Size:
     """How large a drawing is: one for a desk, one for a phone.
@@ -91,7 +98,8 @@ def points_of(cells: Sequence[CellResult], score: str, anchors: dict[int, str]) 
     several = len({cell.hardware for cell in cells}) > 1
     found = []
     for cell in cells:
-        latency, value = cell.figures.get("p50_ms", math.nan), cell.figures.get(score, math.nan)
+        latency = cell.figures.get("p50_ms", math.nan)
+        value = round(cell.figures.get(score, math.nan), DIGITS)
         if math.isfinite(latency) and latency > 0 and math.isfinite(value):
             name = f"{cell.backend} {cell.precision}" + (f", {cell.hardware}" if several else "")
             told = [run.latency_ms.get("p50", math.nan) for run in cell.runs if run.counts]
@@ -159,8 +167,8 @@ def plot(model: str, cells: Sequence[CellResult], anchors: dict[int, str]) -> Ma
         join(*(_drawn(points, best, score, size, said) for size in SIZES)),
         columns,
         rows,
-        f"On the front, fastest first: {names}. A cell that is not is beaten in both by one that"
-        f" is. {_meant(score, higher)} Bars: from the fastest to the slowest run, and what the"
+        f"On the front, fastest first: {names}. A cell that is not is better in neither than one"
+        f" that is. {_meant(score, higher)} Bars: from the fastest to the slowest run, and what the"
         " interval of the loss allows; where they overlap, the order is not sure. A cell that"
         " failed or regressed may lie beyond the edge that it stands at.",
     )
@@ -175,7 +183,9 @@ def _drawn(
     x = scale_of(values, size.left, size.right, logarithmic=logarithmic, room=0.08)
     low, high = (size.bottom, TOP) if higher else (TOP, size.bottom)
     scores = [v for p in _sound(points) for v in (p.score, p.least, p.most)]
-    y = scale_of(scores, low, high, room=0.08)
+    middle = (min(scores) + max(scores)) / 2
+    around = (middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2)
+    y = scale_of(scores, low, high, include=around, room=0.08)
     parts = [
         frame.below(x, size.bottom, TOP, "p50, ms", size.ticks),
         frame.beside(y, size.left, size.right, "", 6),

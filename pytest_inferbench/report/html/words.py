@@ -77,7 +77,12 @@ def headline(results: Results) -> str:
     if not total:
         return "No cell ran"
     if not good:
-        return f"No verdict: none of {counted(total, 'cell')} could be judged"
+        none = f"none of {counted(total, 'cell')} could be judged"
+        return (
+            f"Nothing failed, but {none} in full"
+            if results.passed_in_part
+            else f"No verdict: {none}"
+        )
     if good == total:
         return f"All {counted(total, 'cell')} within budget"
     return f"{good} of {counted(total, 'cell')} within budget; the others have no verdict"
@@ -110,11 +115,12 @@ def trust(results: Results) -> list[str]:
     """Return what bears on how far the figures may be trusted, a sentence each."""
     said = []
     runs = [run for cell in results.cells for run in cell.runs]
-    aside = sum(not run.counts for run in runs)
+    aside = [run.set_aside for run in runs if not run.counts]
     if runs:
         said.append(
             f"{counted(len(runs), 'run')} in fresh workers"
-            + (f", {aside} of them set aside" if aside else ", none set aside")
+            + (f", {len(aside)} of them set aside" if aside else ", none set aside")
+            + (f", the first because {aside[0]}" if len(aside) * 2 > len(runs) else "")
         )
     recorded = [len(cell.recorded) for cell in results.cells if cell.recorded]
     if recorded:

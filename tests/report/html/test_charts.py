@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pytest_inferbench.report.html import charts, pareto, scale
 from pytest_inferbench.report.html.charts import Bar, Curve, Row
@@ -138,3 +139,23 @@ def test_text_is_never_markup(text):
     made = escaped(text)
     assert not set("<>\"'") & set(made)
     assert tag("p", text) == f"<p>{made}</p>"
+
+
+def test_scores_that_are_told_alike_stand_alike(drawn):
+    def heights(*scores):
+        cells = [
+            replace(cell, precision="fp32", figures={"p50_ms": 2.0 + i, "cosine": score})
+            for i, (cell, score) in enumerate(zip(drawn(6).cells[2:], scores, strict=False))
+        ]
+        text = pareto.plot("net", cells, {id(cell): f"c{i}" for i, cell in enumerate(cells)})
+        wide = text[: text.index('class="narrow"')]
+        front = re.search(r"On the front, fastest first: (.*?)\.", text)[1]
+        return [float(y) for y in re.findall(r'<circle[^>]* cy="([\d.]+)"', wide)], front
+
+    (first, second), front = heights(1.0 - 1e-13, 1.0)
+    assert first == second, "rounding is no accuracy"
+    assert front.count("fp32") == 1, "nor does it put a slower cell on the front"
+    (first, second), _ = heights(1.0, 0.99999)
+    assert 0 < second - first < 10, "a hair's breadth looks like one"
+    (first, second), _ = heights(1.0, 0.9)
+    assert second - first > 200

@@ -135,6 +135,21 @@ def test_what_is_wrong_is_told_first_in_words(drawn):
     assert "60 runs in fresh workers, 12 of them set aside" in top
 
 
+def test_where_most_runs_do_not_count_it_says_why_and_does_not_deny_what_passed(drawn):
+    def disturbed(cell):
+        runs = [msgspec.structs.replace(run, set_aside="others used 51%") for run in cell.runs]
+        return msgspec.structs.replace(cell, verdict="inconclusive", runs=tuple(runs))
+
+    made = drawn(6)
+    right = [disturbed(cell) for cell in made.cells if cell.verdict == "pass"][:2]
+    results = msgspec.structs.replace(made, cells=tuple(right))
+    text = html(results)
+    top = text[: text.index("Verdicts</h2>")]
+    assert "10 of them set aside, the first because others used 51%;" in top
+    assert "Nothing failed, but none of 2 cells could be judged in full" in top
+    assert "No verdict: none of 2 cells could be judged" in html(replaced(results, tests=()))
+
+
 @pytest.mark.parametrize("verdict", words.SIGNS)
 def test_every_verdict_has_its_word_beside_its_colour(drawn, verdict):
     text = html(replaced(drawn(3), verdict=verdict))

@@ -155,9 +155,10 @@
       const found = chosen();
       body.replaceChildren(...found.slice(0, state.most).map(rowOf));
       const total = facts.keys.length;
+      const all = total === 1 ? "1 cell" : `${total} cells`;
       const shown = Math.min(found.length, state.most);
       find("shown").textContent =
-        (found.length === total ? `${total} cells` : `${found.length} of ${total} cells`) +
+        (found.length === total ? all : `${found.length} of ${all}`) +
         (shown < found.length ? `, the first ${shown} shown` : "");
       find("more").hidden = shown === found.length;
     }
