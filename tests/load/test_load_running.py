@@ -177,7 +177,7 @@ def locust(*arguments, folder):
 
 
 def test_plain_locust_holds_load_against_the_settings(grpc, tmp_path):
-    plain = ("--host", grpc, "--model", "rows", "-u", "16", "-r", "16", "-t", "2s")
+    plain = ("--host", grpc, "--model", "rows", "-u", "16", "-r", "16", "-t", "4s")
     good = locust(*plain, "--objective", "p95=60s", folder=tmp_path)
     assert good.returncode == 0, good.stdout + good.stderr
     assert "PASSED" in good.stdout

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-ANY_SPEED = "same_speed = 1000.0"
-QUICK = f"""
+QUICK = """
 cache = ".cache"
 lock = ".lock"
 
@@ -26,7 +22,7 @@ warmup_ceiling = "300 ms"
 # These tests run beside each other and assert nothing that noise could change.
 most_steal = 1.0
 most_other = 1.0
-{ANY_SPEED}
+same_speed = 1000.0
 """
 
 MODEL = """
@@ -76,18 +72,11 @@ def project(pytester):
 
 
 @pytest.fixture
-def gate(project, monkeypatch):
-    """Run pytest in the project, in a process of its own.
-
-    Where its settings take any speed of the machine for the same, that is measured in less time.
-    """
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "short"), prepend=os.pathsep)
+def gate(project):
+    """Run pytest in the project, in a process of its own."""
 
     def run(*arguments, timeout=120):
-        settings = project.path / "inferbench.toml"
-        is_any = settings.is_file() and ANY_SPEED in settings.read_text(errors="replace")
-        shorter = ("-p", "inferbench_short_probes") if is_any else ()
-        return project.runpytest_subprocess(*shorter, *arguments, timeout=timeout)
+        return project.runpytest_subprocess(*arguments, timeout=timeout)
 
     return run
 
