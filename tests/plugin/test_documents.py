@@ -72,7 +72,7 @@ def test_a_session_leaves_everything_that_it_measured(session):
     assert failed.context["what to do"].startswith("find the cause")
     assert any("onnxruntime 1.0 ->" in line for line in failed.differs)
     (one,) = read.sessions
-    assert "no:randomly" in one.command
+    assert "--inferbench-json" in one.command
     assert one.requirements[0].unmet
     assert "numpy" in one.environments["default"].distributions
     summary, markdown = (session / "summary.md").read_text(), (session / "out.md").read_text()
