@@ -19,10 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # its parts lie beside it
 
 from recording import tables
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pytest_inferbench.report.html.references import read_references
 
 ROOT = Path(__file__).parents[1]
 CASES = "onnx-ops"
@@ -61,8 +58,8 @@ def page() -> str:
             parts.append(tables.outcomes_table(records["right"]) + "\n")
     parts.append("## ONNX's own cases\n")
     parts.append(tables.cases_table(cases) + "\n")
-    published = tomllib.loads((ROOT / "fixtures" / "published.toml").read_text(encoding="utf-8"))
-    parts += [_PUBLISHED, tables.published_table(published["reference"]) + "\n"]
+    published = read_references(ROOT / "fixtures" / "published.toml")
+    parts += [_PUBLISHED, tables.published_table(published) + "\n"]
     return "\n".join(parts)
 
 

@@ -6,13 +6,13 @@ does not answer, or whose device the machine leaves open, is left as it is and s
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.replacing import replacing
 from pytest_inferbench.settings.find import PYPROJECT, find, parse, tool_table
 
 if TYPE_CHECKING:
@@ -147,14 +147,11 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(text.encode())
-        shutil.copymode(file, temporary)
-        temporary.replace(file.resolve())  # a link stays one
+        with replacing(file.resolve()) as temporary:  # a link stays one
+            temporary.write_bytes(text.encode())
+            shutil.copymode(file, temporary)
     except OSError as error:
         raise InferbenchError(
             "IB-927", f"{file} was not changed: {error}", "Free space or fix its permissions."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

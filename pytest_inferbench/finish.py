@@ -12,7 +12,7 @@ import pytest
 
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.ledger import has_regressed
-from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.messages import counted, first_of
 from pytest_inferbench.requirements import unmet
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def _others(gate: Gate, session: pytest.Session) -> list[str]:
     if any(entry.cell or entry.nodeid.startswith("require::") for entry in failed):
         return []
     names = [entry.nodeid for entry in failed] or [_NO_TEST]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return [f"pytest failed in what belongs to no cell: {', '.join(names[:_NAMED])}{more}"]
+    return [f"pytest failed in what belongs to no cell: {first_of(names, _NAMED)}"]
 
 
 def _run_again(gate: Gate) -> list[str]:

@@ -117,7 +117,7 @@ def build_matrix(
         catalog: Every backend there is.
     """
     asked = {name for model in models for name in model.backends}
-    by_backend = {name: _environment_of(name, environments) for name in asked}
+    by_backend = {name: environment_of(name, environments) for name in asked}
     places = {name: list(_places(catalog[name], by_backend[name])) for name in asked}
     return tuple(
         Cell(
@@ -139,7 +139,7 @@ def build_matrix(
     )
 
 
-def _environment_of(backend: str, environments: Sequence[EnvironmentFacts]) -> EnvironmentFacts:
+def environment_of(backend: str, environments: Sequence[EnvironmentFacts]) -> EnvironmentFacts:
     """A backend runs where it was declared to, else in the default environment."""
     return next((e for e in environments[1:] if backend in e.backends), environments[0])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_inferbench.backends.catalog import CATALOG, ORT_DISTRIBUTIONS, BackendInfo
-from pytest_inferbench.matrix import EnvironmentFacts
+from pytest_inferbench.matrix import EnvironmentFacts, environment_of
 
 _FROM_JETPACK = (
     "JetPack brings it, and the package index has no wheel for a Jetson: `sudo apt install"
@@ -44,11 +44,7 @@ def standings(
     """Return how every backend stands, each in the environment that it belongs to."""
     found = []
     for name, info in catalog.items():
-        home = next(
-            (each for each in environments.values() if name in each.backends),
-            environments["default"],
-        )
-        found.append(_standing(info, home))
+        found.append(_standing(info, environment_of(name, (*environments.values(),))))
     return found
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_inferbench.initial.writing import quoted
+
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CLIENTS = (1, 8, 16, 32)
 GRAPHS = ("resnet18", "vit-b32")
@@ -97,7 +99,7 @@ def serving(machine: Machine, baselines: Path) -> str:
     device = "gpu" if machine.gpus else "cpu"
     precisions = ("fp32", "fp16", "int8") if machine.gpus else ("fp32", "int8")
     lines = [
-        f"baselines = {_text(baselines)}",
+        f"baselines = {quoted(str(baselines))}",
         "[matrix]",
         f"backends = [{_texts(['ort-cuda' if machine.gpus else 'ort-cpu'])}]",
         f"precisions = [{_texts(precisions)}]",
@@ -105,15 +107,15 @@ def serving(machine: Machine, baselines: Path) -> str:
         f"concurrency = {list(CLIENTS)}",
         'seconds = "1 s"',
         "[serving.variants.plain]",
-        f"device = {_text(device)}",
+        f"device = {quoted(device)}",
         "[serving.variants.batched]",
-        f"device = {_text(device)}",
+        f"device = {quoted(device)}",
         "batching = true",
         "preferred_batch_sizes = [8]",
         "queue_delay_us = 200",
         "max_batch_size = 16",
         "[serving.variants.two]",
-        f"device = {_text(device)}",
+        f"device = {quoted(device)}",
         "instances = 2",
     ]
     return "\n".join(lines) + "\n"
@@ -131,10 +133,10 @@ def _common(machine: Machine, baselines: Path, runs: int, run_s: float) -> str:
             f"batches = {list(BATCHES)}",
         ),
         "worker": ('open_timeout = "10 min"',),  # compiling for a GPU counts as opening
-        "backends.torch": (f"device = {_text('cuda:0' if machine.gpus else 'cpu')}",),
+        "backends.torch": (f"device = {quoted('cuda:0' if machine.gpus else 'cpu')}",),
         "backends.torch-compile": ('like = "torch"', "compile = true"),
     }
-    written = [f"baselines = {_text(baselines)}"]
+    written = [f"baselines = {quoted(str(baselines))}"]
     for name, lines in tables.items():
         written += ["", f"[{name}]", *lines]
     return "\n".join(written) + "\n" + (_VARIANTS if machine.gpus else "")
@@ -145,11 +147,11 @@ def _graph(name: str, folder: Path) -> str:
     return "\n".join(
         [
             f"[models.{name}]",
-            f"path = {_text(own / 'model.onnx')}",
+            f"path = {quoted(str(own / 'model.onnx'))}",
             'task = "tensors"',
-            f"data = {_text(own / 'data')}",
-            f"calibration = {_text(own / 'calibration')}",
-            f"sources = {{ torch = {_text(own / 'model.pt2')} }}",
+            f"data = {quoted(str(own / 'data'))}",
+            f"calibration = {quoted(str(own / 'calibration'))}",
+            f"sources = {{ torch = {quoted(str(own / 'model.pt2'))} }}",
             # Seeded weights lose more to int8 than trained ones: the loss is told, not judged.
             f"[models.{name}.budgets]",
             "cosine = { int8 = false }",
@@ -165,7 +167,7 @@ def _minilm(folder: Path) -> str:
             "[models.minilm]",
             'path = "zoo:minilm"',
             'task = "embedding"',
-            f"data = {_text(folder / 'zoo' / 'sentences')}",
+            f"data = {quoted(str(folder / 'zoo' / 'sentences'))}",
             'pooling = "mean"',
             "recall_at = 3",
             "",
@@ -173,9 +175,5 @@ def _minilm(folder: Path) -> str:
     )
 
 
-def _text(value: Path | str) -> str:
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 def _texts(values: Iterable[str]) -> str:
-    return ", ".join(map(_text, values))
+    return ", ".join(map(quoted, values))

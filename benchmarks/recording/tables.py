@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pytest_inferbench.report.html.references import Reference
+
 Plain = Mapping[str, Any]
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "numpy")
 _HEAD = (
@@ -116,13 +118,12 @@ def cases_table(hardware: Mapping[str, Mapping[str, Plain]]) -> str:
     return table(("hardware", "cell", "runtime", "passed", "failed", "unsupported"), rows)
 
 
-def published_table(references: Iterable[Plain]) -> str:
+def published_table(references: Iterable[Reference]) -> str:
     """Return figures that others published, in their own units."""
     rows = []
     for each in references:
-        figures = ", ".join(f"{name} {value}" for name, value in each["figures"].items())
-        names = ("model", "backend", "precision", "hardware")
-        rows.append((*(str(each.get(name, "")) for name in names), figures))
+        figures = ", ".join(f"{name} {value}" for name, value in each.figures.items())
+        rows.append((each.model, each.backend, each.precision, each.hardware, figures))
     return table(("model", "backend", "precision", "hardware", "figures"), rows)
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from pytest_inferbench.baselines.schema import SCHEMA, Addition, BaselineFile, merge
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.replacing import replacing
 
 _File = TypeVar("_File")
 
@@ -129,16 +130,15 @@ def replace_file(path: Path, text: bytes) -> None:
     Raises:
         InferbenchError: It cannot be written (IB-713).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            with temporary.open("wb") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if path.exists():
+                shutil.copymode(path, temporary)
     except OSError as error:
         raise InferbenchError(
             "IB-713",
@@ -146,9 +146,6 @@ def replace_file(path: Path, text: bytes) -> None:
             "What was recorded before is untouched. Free space or fix permissions, then run"
             " with --update-baselines again.",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def remove_file(path: Path) -> None:

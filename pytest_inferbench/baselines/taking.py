@@ -15,6 +15,7 @@ import msgspec
 
 from pytest_inferbench.baselines.schema import Session
 from pytest_inferbench.judge.runs import MIN_RUNS
+from pytest_inferbench.launches import STATISTICS
 from pytest_inferbench.recording import short
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 TIMED = ("latency", "memory", "cold_start", "energy")
 """The kinds of tests whose figures a session holds run by run."""
 
-_STATISTICS = ("p5", "p50", "p90", "p99", "mean")
 _NOT_TAKEN = ("throughput", "load")
 _PLAIN_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -66,7 +66,7 @@ def session_from(cell: CellResult, session: SessionResult, reason: str) -> Sessi
                 "artifact": cell.artifact,
                 "environment": cell.ran,
                 "latency_ms": {
-                    name: _column(run.latency_ms.get(name) for run in runs) for name in _STATISTICS
+                    name: _column(run.latency_ms.get(name) for run in runs) for name in STATISTICS
                 },
                 "samples": [run.samples for run in runs],
                 "probe_ms": _column(run.probe_ms for run in runs),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from pytest_inferbench.commands.arguments import (
     add_verb,
 )
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.replacing import replacing
 from pytest_inferbench.settings.find import FILE_NAME, PYPROJECT
 
 if TYPE_CHECKING:
@@ -225,17 +225,14 @@ def _write(target: Path, text: str) -> None:
     from pytest_inferbench.backends.catalog import CATALOG
     from pytest_inferbench.settings import load
 
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        load(temporary, CATALOG)
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            load(temporary, CATALOG)
     except OSError as error:
         raise InferbenchError(
             "IB-925", f"{target} could not be written: {error}", "Nothing was changed."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _next(plan: Plan) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from pytest_inferbench.conformance.contract import NotAsked
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.handles import Handle
 from pytest_inferbench.judge.verdict import Judgement, judge_absolute
+from pytest_inferbench.report.messages import first_of
 
 _SHOWN = 8
 _LESS_THAN_FP32 = ("tf32", "fp16", "bf16", "fp8")
@@ -64,9 +65,9 @@ class Placement(Handle):
         nodes = self.fallback if copies is None else self.facts.get("fallback")
         judgements = []
         if nodes is not None and (budget := self._budget("fallback_nodes")) is not None:
-            named = [f"{n['op']} {n['node']} on {n['provider']}" for n in nodes[:_SHOWN]]
-            more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
-            detail = f"not where they were asked to run: {', '.join(named)}{more}" if nodes else ""
+            named = [f"{n['op']} {n['node']} on {n['provider']}" for n in nodes]
+            shown = first_of(named, _SHOWN)
+            detail = f"not where they were asked to run: {shown}" if nodes else ""
             judgements.append(judge_absolute(budget, len(nodes), detail))
         if copies is not None and (budget := self._budget("memcpy_nodes")) is not None:
             judgements.append(judge_absolute(budget, copies, "copies between host and device"))

@@ -29,6 +29,9 @@ class Verdict(str, Enum):
         return self not in (Verdict.INCONCLUSIVE, Verdict.MISSING)
 
 
+PASSING = frozenset({Verdict.PASS.value, Verdict.IMPROVED.value})
+"""The words of those that are within the budget."""
+
 _WORST_FIRST = (
     Verdict.REGRESSED,
     Verdict.INCONCLUSIVE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.judge.rates import judge_rate_stored
 from pytest_inferbench.judge.runs import Run, StoredSessions, judge_stored
 from pytest_inferbench.load.result import LoadResult, of_json
+from pytest_inferbench.replacing import replacing
 from pytest_inferbench.settings.budgets import parse_budget
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.objectives import METRIC_OF
@@ -139,11 +139,10 @@ def write(path: Path, sessions: Sequence[Session]) -> None:
     text = json.dumps(
         {"format": FORMAT, "sessions": [[run.as_json() for run in each] for each in sessions]}
     )
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        with replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InferbenchError("IB-842", f"{path} cannot be written: {error}") from None
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_inferbench.ledger import Entry
 from pytest_inferbench.onnx_cases.outcomes import Kind, Verdict
-from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.messages import counted, first_of
 
 _WORST_OPS = 8
 _NAMED_CASES = 10
@@ -98,8 +98,7 @@ def summary(covered: Coverage) -> list[str]:
     for verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
         names = covered.named.get(verdict.value, [])
         if names:
-            more = f" and {len(names) - _NAMED_CASES} more" if len(names) > _NAMED_CASES else ""
-            lines.append(f"  {verdict.value}: {', '.join(names[:_NAMED_CASES])}{more}")
+            lines.append(f"  {verdict.value}: {first_of(names, _NAMED_CASES)}")
     lines += [f"  {note}: {counted(count, 'case')}" for note, count in covered.notes.items()]
     worst = worst_ops(covered)
     if worst:

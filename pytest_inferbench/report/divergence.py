@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.messages import counted, first_of
 
 if TYPE_CHECKING:
     from pytest_inferbench.accuracy.divergence import Curve, Point, Reading
@@ -157,8 +157,7 @@ def _first_beyond(found: Divergence, index: int) -> str:
 
 def _as_one(fused: Fused) -> str:
     names = fused.nodes
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{fused.layer} of {', '.join(names[:_LISTED])}{more}"
+    return f"{fused.layer} of {first_of(names, _LISTED)}"
 
 
 def _place(found: Divergence, index: int) -> str:
@@ -170,8 +169,7 @@ def _layer(point: Point) -> str:
     made = f"{point.node} ({point.op})"
     rest = [name for name in point.covers if name != point.node]
     if rest:
-        more = f" and {len(rest) - _SHOWN} more" if len(rest) > _SHOWN else ""
-        made += f" with {', '.join(rest[:_SHOWN])}{more}"
+        made += f" with {first_of(rest, _SHOWN)}"
     return f"{made}, quantized" if point.quantized else made
 
 

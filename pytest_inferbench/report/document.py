@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_inferbench.judge.verdict import PASSING
 from pytest_inferbench.report.parts import (
     FAILING,
     BatchResult,
@@ -269,11 +270,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def passed_in_part(self) -> bool:
         """Whether some figure is within its budget, whatever became of its cell's others."""
-        return any(
-            judged.verdict in ("pass", "improved")
-            for cell in self.cells
-            for judged in cell.judgements
-        )
+        return any(judged.verdict in PASSING for cell in self.cells for judged in cell.judgements)
 
     @property
     def failed(self) -> bool:

@@ -7,11 +7,15 @@ series (`report/change_points.py`); nothing here decides what is one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pytest_inferbench.report.document import CellResult, Results, SessionResult
 from pytest_inferbench.report.messages import counted, percent
+from pytest_inferbench.report.scores import SCORES
+
+EXACT = ("map", "top1", "miou", "wer", "recall_at_k", "mask_iou", "token_agreement", "cosine")
+"""Figures without noise of a machine: every step of them counts, however small."""
 
 FIGURES = {
     "p5_ms": "p5, ms",
@@ -21,19 +25,9 @@ FIGURES = {
     "peak_mib": "peak memory, MiB",
     "device_peak_mib": "device memory, MiB",
     "watts": "power, W",
-    "map": "mAP",
-    "top1": "top-1",
-    "miou": "mean IoU",
-    "wer": "word error rate",
-    "recall_at_k": "recall@k",
-    "mask_iou": "mask IoU",
-    "token_agreement": "tokens kept",
-    "cosine": "cosine",
+    **{name: SCORES[name] for name in EXACT},
 }
 """What is followed: figure -> its title."""
-
-EXACT = ("map", "top1", "miou", "wer", "recall_at_k", "mask_iou", "token_agreement", "cosine")
-"""Figures without noise of a machine: every step of them counts, however small."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -148,15 +142,6 @@ class History:
         """Yield every series, in the order of the tracks."""
         for track in self.tracks.values():
             yield from track.series.values()
-
-
-def history_of(documents: Iterable[Results]) -> History:
-    """Return what some documents tell over time."""
-    history = History()
-    for each in documents:
-        history.add(each)
-    history.sort()
-    return history
 
 
 def lines(history: History) -> list[str]:

@@ -15,7 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytest_inferbench.report.columns import columns
 from pytest_inferbench.report.document import CellResult, Results, TestResult
 from pytest_inferbench.report.escaping import escaped, fenced, visible
-from pytest_inferbench.report.messages import counted, covered_line, figure, percent
+from pytest_inferbench.report.messages import (
+    changed,
+    counted,
+    covered_line,
+    figure,
+    first_of,
+    percent,
+)
 from pytest_inferbench.report.parts import JudgementResult
 from pytest_inferbench.report.table import rows_of
 
@@ -122,7 +129,7 @@ def _row_of(
         escaped(judged.metric),
         escaped(figure(judged.value, judged.unit)),
         "" if then is None or math.isnan(then) else escaped(figure(then, judged.unit)),
-        escaped(changed(judged)),
+        escaped(_changed(judged)),
         escaped(judged.budget),
         escaped(judged.code),
         escaped(_advice(test, judged)),
@@ -138,13 +145,9 @@ def _row_without(results: Results, cell: CellResult, test: TestResult) -> list[s
     return [_named(results, cell), escaped(name), "", "", "", "", known, escaped(first)]
 
 
-def changed(judged: JudgementResult) -> str:
+def _changed(judged: JudgementResult) -> str:
     """Return by how much a figure changed, with the bounds; empty where nothing is compared."""
-    if judged.change is None:
-        return ""
-    low, value, high = (percent(each) for each in (judged.change.low, judged.change.value,
-                                                    judged.change.high))  # fmt: skip
-    return f"{value} (between {low} and {high})"
+    return "" if judged.change is None else changed(judged.change)
 
 
 def _advice(test: TestResult, judged: JudgementResult) -> str:
@@ -188,7 +191,7 @@ def _table_of_cells(results: Results, most: int) -> Iterator[str]:
 
 def _improved(results: Results, most: int) -> Iterator[str]:
     rows = [
-        [_named(results, cell), escaped(judged.metric), escaped(changed(judged))]
+        [_named(results, cell), escaped(judged.metric), escaped(_changed(judged))]
         for cell in results.cells
         for judged in cell.judgements
         if judged.verdict == "improved"
@@ -225,7 +228,7 @@ def _silent(results: Results, most: int) -> Iterator[str]:
 
 def _seen(judged: JudgementResult) -> str:
     visible = judged.smallest_visible
-    said = f"{changed(judged)}, budget {judged.budget}; " if judged.change is not None else ""
+    said = f"{_changed(judged)}, budget {judged.budget}; " if judged.change is not None else ""
     from_ = "" if visible is None else f"visible from {percent(visible)}; "
     return f"{said}{from_}{judged.detail}"
 
@@ -245,10 +248,7 @@ def _cannot_run(results: Results, most: int) -> Iterator[str]:
             by_reason.setdefault(cell.cannot_run, []).append(_named(results, cell))
     if not by_reason:
         return
-    rows = []
-    for reason, cells in by_reason.items():
-        more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
-        rows.append([escaped(reason), ", ".join(cells[:_NAMED]) + more])
+    rows = [[escaped(reason), first_of(cells, _NAMED)] for reason, cells in by_reason.items()]
     count = counted(sum(map(len, by_reason.values())), "cell")
     yield from _folded(f"cannot run here: {count}", table(["why", "cells"], rows, most))
 

@@ -14,7 +14,7 @@ import msgspec
 
 from pytest_inferbench import __version__
 from pytest_inferbench.report.document import CellResult, Results, SessionResult
-from pytest_inferbench.report.messages import counted
+from pytest_inferbench.report.messages import counted, first_of
 from pytest_inferbench.report.table import in_several_sessions
 
 _NAMED = 8
@@ -98,11 +98,9 @@ def _said(merged: Results, twice: Sequence[str]) -> list[str]:
     lines = []
     several = dict.fromkeys(cell.id for cell in in_several_sessions(merged))
     if several:
-        shown = ", ".join(list(several)[:_NAMED])
-        more = f" and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
         lines.append(
             f"{counted(len(several), 'cell')} in more than one session, each shown with its"
-            f" session: {shown}{more}"
+            f" session: {first_of(list(several), _NAMED)}"
         )
     if twice:
         lines.append(f"the same session in several files is taken once: {', '.join(twice)}")

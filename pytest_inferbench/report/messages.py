@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_inferbench.baselines.differences import Difference, in_brief, lines_of
 from pytest_inferbench.judge.verdict import Judgement, Verdict
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 
 _NAMED_CASES = 10
 _UNITS_NOT_SAID = ("", "ratio", "value")
+
+
+class Change(Protocol):
+    """A change with its bounds, as a judge or a results document has it."""
+
+    @property
+    def low(self) -> float:
+        """The lower bound, as a fraction."""
+
+    @property
+    def value(self) -> float:
+        """The change itself."""
+
+    @property
+    def high(self) -> float:
+        """The upper bound."""
 
 
 def failure(
@@ -73,10 +89,7 @@ def statement(judgement: Judgement) -> str:
     parts = [f"{head}: {figure(j.value, j.unit)}"]
     if j.change is not None and j.baseline is not None:
         parts[0] += f" against {figure(j.baseline, j.unit)}"
-        parts.append(
-            f"{percent(j.change.value)}"
-            f" (between {percent(j.change.low)} and {percent(j.change.high)})"
-        )
+        parts.append(changed(j.change))
     parts.append(f"budget {j.budget}")
     if j.verdict is Verdict.INCONCLUSIVE and j.smallest_visible is not None:
         parts.append(f"visible from {percent(j.smallest_visible)}")
@@ -103,6 +116,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return names in a row, no more than so many, and how many others there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def changed(change: Change) -> str:
+    """Return a change with its bounds: "+64.8% (between +36.0% and +85.1%)"."""
+    return f"{percent(change.value)} (between {percent(change.low)} and {percent(change.high)})"
+
+
 def covered_line(covered: CoverageResult) -> str:
     """Say in a line how ONNX's own cases ended on a cell, and name those that failed."""
     counts = ", ".join(f"{count} {name}" for name, count in covered.outcomes.items() if count)
@@ -110,6 +134,5 @@ def covered_line(covered: CoverageResult) -> str:
     line = f"{covered.cell} ({covered.version}, onnx {covered.onnx}): {total}: {counts}"
     for verdict in ("regressed", "failed"):
         if cases := covered.cases.get(verdict, ()):
-            more = f" and {len(cases) - _NAMED_CASES} more" if len(cases) > _NAMED_CASES else ""
-            line += f"; {verdict}: {', '.join(cases[:_NAMED_CASES])}{more}"
+            line += f"; {verdict}: {first_of(cases, _NAMED_CASES)}"
     return line

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import msgspec
 
 from pytest_inferbench import __version__
 from pytest_inferbench.errors import InferbenchError
+from pytest_inferbench.replacing import replacing
 from pytest_inferbench.report.document import SCHEMA, Results
 from pytest_inferbench.report.parts import FIGURE
 
@@ -51,12 +51,8 @@ def write_text(text: str, path: Path) -> None:
         # /dev/null and /dev/stdout would be replaced by a file, for everybody on the machine
         path.write_text(text, encoding="utf-8")
         return
-    temporary = path.parent / f".{path.name}.{os.getpid()}"  # also where it is no file's: "."
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def encode(results: Results) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_inferbench.judge.verdict import Verdict, worst
+from pytest_inferbench.judge.verdict import PASSING, Verdict, worst
 from pytest_inferbench.ledger import Entry, Ledger
 from pytest_inferbench.matrix import Cell
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 Named: TypeAlias = "Cell | CellResult"
 """A cell, of the matrix or of a results document."""
-
-PASSING = frozenset({"pass", "improved"})
 
 FAILED = "failed"
 """Stands for a cell whose test failed without a judgement: a crash, an error, a broken model."""

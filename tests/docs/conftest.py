@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,3 +31,23 @@ def faults_of(shown, pytestconfig):
         return shown.faults(line, pytestconfig._parser.parse_known_and_unknown_args)
 
     return faults
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run a line of shell in a folder, with this Python's programs first on the path."""
+
+    def run(command, folder, timeout_s=900):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+        return subprocess.run(
+            ["sh", "-c", command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,22 +60,8 @@ def project(tmp_path):
     return tmp_path
 
 
-def run(command, folder, timeout_s=900):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
-    return subprocess.run(
-        ["sh", "-c", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-
-
 @pytest.mark.slow
-def test_the_first_commands_in_a_folder_with_one_model(tmp_path):
+def test_the_first_commands_in_a_folder_with_one_model(tmp_path, run):
     shutil.copy(DETECTOR / "detector.onnx", tmp_path)
     for command in FRESH:
         done = run(command, tmp_path)
@@ -90,7 +73,7 @@ def test_the_first_commands_in_a_folder_with_one_model(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_command_of_use_succeeds(project):
+def test_every_command_of_use_succeeds(project, run):
     for command in USE:
         done = run(command, project)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

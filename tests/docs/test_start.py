@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 # Quick and deaf to neighbours; appended to the page's own settings.
@@ -18,22 +13,8 @@ most_other = 1.0, same_speed = 1000.0 }
 """
 
 
-def run(command, folder):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
-    return subprocess.run(
-        ["sh", "-c", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 @pytest.mark.slow
-def test_the_page_holds_from_top_to_bottom(shown, tmp_path, save_net):
+def test_the_page_holds_from_top_to_bottom(shown, tmp_path, save_net, run):
     pytest.importorskip("onnxruntime")
     (tmp_path / "models").mkdir()
     save_net(tmp_path / "models/net.onnx")

@@ -14,7 +14,7 @@ from pytest_inferbench.cli import main
 from pytest_inferbench.errors import InferbenchError
 from pytest_inferbench.report import change_points
 from pytest_inferbench.report.document import CellResult, Results, SessionResult
-from pytest_inferbench.report.history import Step, history_of, lines, sparkline
+from pytest_inferbench.report.history import History, Step, lines, sparkline
 from pytest_inferbench.report.html.history import history_page
 from pytest_inferbench.report.reading import write
 
@@ -35,6 +35,14 @@ def results(day, p50_ms=5.0, accuracy=0.81, ident=None, cells=1):
     )
     session = SessionResult(id=ident or f"s{day}", recorded=when)
     return Results(inferbench="1", recorded=when, sessions=(session,), cells=made)
+
+
+def history_of(documents):
+    history = History()
+    for each in documents:
+        history.add(each)
+    history.sort()
+    return history
 
 
 @given(st.permutations(range(1, 9)))

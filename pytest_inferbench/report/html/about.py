@@ -11,7 +11,7 @@ from pytest_inferbench.report.html.markup import Markup, join, tag
 from pytest_inferbench.report.html.references import Reference
 from pytest_inferbench.report.html.scale import short
 from pytest_inferbench.report.html.table import session_names
-from pytest_inferbench.report.messages import counted, percent
+from pytest_inferbench.report.messages import counted, first_of, percent
 from pytest_inferbench.report.parts import CoverageResult, StudyResult
 
 MOST_SESSIONS = 40
@@ -77,7 +77,7 @@ def onnx_ops(covered: Sequence[CoverageResult]) -> Markup | None:
         for each in covered
     ]
     named = [
-        tag("li", f"{each.cell}, {verdict}: {', '.join(cases[:20])}", _more(len(cases) - 20))
+        tag("li", f"{each.cell}, {verdict}: {first_of(cases, 20)}")
         for each in covered
         for verdict, cases in each.cases.items()
         if verdict in ("regressed", "improved", "failed")
@@ -202,7 +202,3 @@ def _joined(value: object) -> object:
 
 def _short(value: float | None) -> str:
     return "" if value is None else short(value)
-
-
-def _more(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""

@@ -17,7 +17,7 @@ from pytest_inferbench.report.html.evidence import (
 )
 from pytest_inferbench.report.html.markup import Markup, join, tag
 from pytest_inferbench.report.html.scale import short
-from pytest_inferbench.report.messages import counted, figure, percent
+from pytest_inferbench.report.messages import changed, counted, figure, first_of, percent
 from pytest_inferbench.report.parts import ComparisonResult, JudgementResult, LoadPoint
 
 MOST_POINTS = 240
@@ -122,8 +122,7 @@ def _judgements(cell: CellResult) -> Markup | None:
 def _change(judged: JudgementResult) -> object:
     if judged.change is None or not math.isfinite(judged.change.value):
         return ""
-    low, high = percent(judged.change.low), percent(judged.change.high)
-    text = f"{percent(judged.change.value)} (between {low} and {high})"
+    text = changed(judged.change)
     mark = charts.change_mark(bar_of(judged, judged.change), text)
     seen = (
         tag("small", f"visible from {percent(judged.smallest_visible)}")
@@ -266,8 +265,7 @@ def _placement(cell: CellResult) -> Markup | None:
         for n in placed.fallback
     ]
     if elsewhere:
-        more = f" and {len(elsewhere) - 12} more" if len(elsewhere) > 12 else ""
-        lines.append(("elsewhere than asked", ", ".join(elsewhere[:12]) + more))
+        lines.append(("elsewhere than asked", first_of(elsewhere, 12)))
     return join(tag("h4", "Where its nodes ran"), _listed(lines))
 
 

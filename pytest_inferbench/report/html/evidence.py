@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from pytest_inferbench.launches import STATISTICS
 from pytest_inferbench.report.document import CellResult
 from pytest_inferbench.report.html.charts import Bar, Row
 from pytest_inferbench.report.parts import (
@@ -18,22 +19,9 @@ from pytest_inferbench.report.parts import (
     RecordedSession,
     RunResult,
 )
+from pytest_inferbench.report.scores import SCORES
 from pytest_inferbench.settings.metrics import METRICS
 from pytest_inferbench.settings.units import QUANTITY, UNITS
-
-SCORES = {
-    "map": "mAP",
-    "top1": "top-1",
-    "miou": "mean IoU",
-    "wer": "word error rate",
-    "recall_at_k": "recall@k",
-    "mask_iou": "mask IoU",
-    "token_agreement": "tokens kept",
-    "embedding_cosine": "embedding cosine",
-    "top1_agreement": "top-1 kept",
-    "cosine": "cosine",
-}
-"""What a cell's accuracy is, the first that it has: figure -> what people call it."""
 
 LOSSES = ("map_drop", "map50_drop", "top1_drop", "top5_drop", "miou_drop", "wer_rise")
 """What a cell lost against the reference, the first that it has."""
@@ -171,7 +159,7 @@ def _now(cell: CellResult, name: str, clients: str) -> Row:
 
 
 def _of_run(name: str, run: RunResult) -> float | None:
-    if name in ("p5", "p50", "p90", "p99", "mean"):
+    if name in STATISTICS:
         return run.latency_ms.get(name)
     attribute = {
         **{key: pair[0] for key, pair in _MEMORY.items()},

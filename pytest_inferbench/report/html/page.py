@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_inferbench.judge.verdict import PASSING
 from pytest_inferbench.report.document import CellResult, Results
 from pytest_inferbench.report.html import about, words
 from pytest_inferbench.report.html.detail import detail
@@ -138,7 +139,7 @@ def _summary(results: Results) -> Markup:
         tag("li", words.badge(verdict), " ", tag("b", str(count)))
         for verdict, count in counts.items()
     ]
-    decided = counts and all(verdict in ("pass", "improved") for verdict in counts)
+    decided = counts and PASSING.issuperset(counts)
     state = "bad" if results.failed else "good" if decided else "open"
     trust = words.trust(results)
     return tag(

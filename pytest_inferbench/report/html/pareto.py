@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from pytest_inferbench.report.document import CellResult
 from pytest_inferbench.report.html import frame, words
-from pytest_inferbench.report.html.evidence import SCORES, is_better_higher, score_of
+from pytest_inferbench.report.html.evidence import is_better_higher, score_of
 from pytest_inferbench.report.html.frame import label
 from pytest_inferbench.report.html.markup import Markup, join, number, tag
 from pytest_inferbench.report.html.scale import Scale, scale_of, short
 from pytest_inferbench.report.parts import FAILING
+from pytest_inferbench.report.scores import SCORES
 
 MOST_LABELS = 24
 """Points that are all named; of more only those on the front are."""

@@ -6,17 +6,12 @@ They are shown beside what was measured, under a title that says so; nothing is 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_inferbench.errors import InferbenchError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pytest_inferbench.settings.find import parse
 
 _HINT = (
     "Write a table [[reference]] each, with model, source and [reference.figures]; see"
@@ -49,8 +44,8 @@ def read_references(path: Path) -> tuple[Reference, ...]:
         InferbenchError: It cannot be read, or is not of that form (IB-910).
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        plain = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = path.read_bytes()
+        plain: Any = json.loads(text.decode()) if path.suffix == ".json" else parse(text)
     except (OSError, ValueError, RecursionError) as error:
         raise InferbenchError("IB-910", f"{path} could not be read: {error}", _HINT) from error
     rows = plain.get("reference") if isinstance(plain, dict) else None

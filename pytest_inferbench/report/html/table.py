@@ -11,7 +11,6 @@ from pytest_inferbench.report.html import words
 from pytest_inferbench.report.html.charts import change_mark
 from pytest_inferbench.report.html.evidence import (
     LOSSES,
-    SCORES,
     bar_of,
     is_better_higher,
     main_change,
@@ -20,6 +19,7 @@ from pytest_inferbench.report.html.evidence import (
 from pytest_inferbench.report.html.markup import Markup, join, tag
 from pytest_inferbench.report.html.scale import short
 from pytest_inferbench.report.messages import percent
+from pytest_inferbench.report.scores import SCORES
 
 Key = str | float | None
 

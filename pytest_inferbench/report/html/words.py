@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from pytest_inferbench.report.document import CellResult, Results
 from pytest_inferbench.report.html.markup import Markup, tag
-from pytest_inferbench.report.messages import counted, figure, percent
+from pytest_inferbench.report.messages import changed, counted, figure, percent
 from pytest_inferbench.report.parts import FAILING, JudgementResult
 
 SIGNS = {
@@ -106,8 +106,7 @@ def statement(judged: JudgementResult) -> str:
     if judged.baseline is not None:
         text += f" against {figure(judged.baseline, judged.unit)}"
     if judged.change is not None:
-        low, value, high = (percent(v) for v in _bounds(judged))
-        text += f", {value} (between {low} and {high})"
+        text += f", {changed(judged.change)}"
     return text + (f", budget {judged.budget}" if judged.budget else "")
 
 
@@ -153,8 +152,3 @@ def moment(when: str) -> str:
     if found is None or not 1 <= int(found[1]) <= 12:
         return when
     return f"{_MONTHS[int(found[1]) - 1]} {int(found[2])} {found[3]}"
-
-
-def _bounds(judged: JudgementResult) -> tuple[float, float, float]:
-    assert judged.change is not None
-    return judged.change.low, judged.change.value, judged.change.high
